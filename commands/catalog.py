@@ -1,0 +1,83 @@
+"""Every command there is: by stream, the verb of its path and its class."""
+
+from collections.abc import Mapping
+
+from commands.kernel import Command
+from commands.tenants import ChangeTimeZone, ExpireFixes, OpenTenant, SetRetention
+from commands.trips.drivers import (
+    AssignTruck,
+    DisableTracking,
+    EnableTracking,
+    GoOffDuty,
+    GoOnDuty,
+    GoOnLeave,
+    RecordDriverLocations,
+    RegisterDriver,
+)
+from commands.trips.payroll import ClosePayrollPeriod, CorrectPayrollLine
+from commands.trips.sites import ChangeRate, CloseSite, RegisterSite
+from commands.trips.trips import (
+    CancelTrip,
+    CompleteTrip,
+    CondenseTrack,
+    FlagTrip,
+    RecordLoad,
+    RecordTripLocations,
+    ScheduleTrip,
+    StartTrip,
+)
+from commands.trips.trucks import (
+    ActivateTruck,
+    DeactivateTruck,
+    RegisterTruck,
+    ReturnTruckFromMaintenance,
+    SendTruckToMaintenance,
+)
+
+COMMANDS: Mapping[str, Mapping[str, type[Command]]] = {
+    "tenants": {
+        "open": OpenTenant,
+        "change-time-zone": ChangeTimeZone,
+        "set-retention": SetRetention,
+        "expire-fixes": ExpireFixes,
+    },
+    "trucks": {
+        "register": RegisterTruck,
+        "activate": ActivateTruck,
+        "deactivate": DeactivateTruck,
+        "send-to-maintenance": SendTruckToMaintenance,
+        "return-from-maintenance": ReturnTruckFromMaintenance,
+    },
+    "drivers": {
+        "register": RegisterDriver,
+        "go-on-duty": GoOnDuty,
+        "go-off-duty": GoOffDuty,
+        "go-on-leave": GoOnLeave,
+        "assign-truck": AssignTruck,
+        "enable-tracking": EnableTracking,
+        "disable-tracking": DisableTracking,
+        "record-locations": RecordDriverLocations,
+    },
+    "sites": {
+        "register": RegisterSite,
+        "change-rate": ChangeRate,
+        "close": CloseSite,
+    },
+    "trips": {
+        "schedule": ScheduleTrip,
+        "start": StartTrip,
+        "record-locations": RecordTripLocations,
+        "record-load": RecordLoad,
+        "complete": CompleteTrip,
+        "cancel": CancelTrip,
+        "flag": FlagTrip,
+        "condense-track": CondenseTrack,
+    },
+    "driver-days": {
+        "condense-track": CondenseTrack,
+    },
+    "payroll-periods": {
+        "close": ClosePayrollPeriod,
+        "correct": CorrectPayrollLine,
+    },
+}

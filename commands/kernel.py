@@ -1,0 +1,175 @@
+"""The words commands speak: what is asked, by whom and when, and the types of what may be sent."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar, TypeVar, cast
+from uuid import UUID
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from domain.kernel import Refused, Stream
+
+S = TypeVar("S")
+
+
+class Role(StrEnum):
+    """Who may ask. `system` is Fieldlog itself (reactions, timers); no token carries it."""
+
+    ADMIN = "admin"
+    DISPATCHER = "dispatcher"
+    DRIVER = "driver"
+    VIEWER = "viewer"
+    AUDITOR = "auditor"
+    SYSTEM = "system"
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who asks: the token's subject and roles."""
+
+    subject: str
+    roles: frozenset[Role]
+
+
+@dataclass(frozen=True, slots=True)
+class On:
+    """A fact for another stream than the command's own."""
+
+    stream: Stream[Any]
+    id: str
+    fact: object
+
+
+def on(stream: Stream[Any], id: str, fact: object) -> On:
+    """Say that this fact belongs on another stream, which the command must have consulted."""
+    return On(stream, id, fact)
+
+
+class Seen:
+    """The states of the consulted streams: `seen[TRUCKS]` where one was consulted, `seen[SITES, id]` where several were."""
+
+    __slots__ = ("_states",)
+
+    def __init__(self, states: Mapping[tuple[str, str], Any]) -> None:
+        self._states = states
+
+    def __getitem__(self, which: Stream[S] | tuple[Stream[S], str]) -> S:
+        """Return the state of a consulted stream; KeyError if none (or, without an id, not exactly one) was consulted."""
+        if isinstance(which, tuple):
+            return cast(S, self._states[which[0].name, which[1]])
+        found = [state for (name, _), state in self._states.items() if name == which.name]
+        if len(found) != 1:
+            raise KeyError(f"{len(found)} streams of {which.name} were consulted")
+        return cast(S, found[0])
+
+    def has(self, stream: Stream[Any], id: str) -> bool:
+        """Say whether this stream was consulted."""
+        return (stream.name, id) in self._states
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The circumstances of a command: `at` is when it happened, `now` the door's own time, `seen` what was consulted."""
+
+    tenant: UUID
+    id: str
+    by: Actor
+    at: datetime
+    now: datetime
+    seen: Seen = field(default_factory=lambda: Seen({}))
+
+
+Consults = Iterable[tuple[Stream[Any], str]]
+Decision = Iterator[object]
+
+
+class Command(BaseModel):
+    """Something that may be asked of one stream; the docstring of each subclass says what for."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    allows: ClassVar[frozenset[Role]] = frozenset()
+    refuses: ClassVar[tuple[type[Refused], ...]] = ()
+    creates: ClassVar[bool] = False
+    needs_version: ClassVar[bool] = False
+    answers: ClassVar[type[BaseModel] | None] = None
+
+    def consults(self, state: Any, asked: Asked) -> Consults:
+        """Name the other streams this decision reads; a later one may depend on what `asked.seen` holds of the earlier."""
+        return ()
+
+    def decide(self, state: Any, asked: Asked) -> Decision:
+        """Yield the facts that follow, or raise why not."""
+        raise NotImplementedError(f"{type(self).__name__} decides nothing")
+
+    def answer(self, state: Any, facts: Sequence[object]) -> BaseModel | None:
+        """Return what the receipt says beyond its standard members, from the state after the facts of this command."""
+        return None
+
+
+def consult(command: Command, state: Any, asked: Asked, find: Callable[[Stream[Any], str], Any]) -> Asked:
+    """Return `asked` with every stream seen that the command consults; `find` gives their states."""
+    states: dict[tuple[str, str], Any] = {}
+    asked = replace(asked, seen=Seen(states))
+    for stream, id in command.consults(state, asked):
+        states[stream.name, id] = find(stream, id)
+    return asked
+
+
+def decide(command: Command, own: Stream[Any], state: Any, asked: Asked) -> list[On]:
+    """Return the facts that follow, each with its stream, or raise the refusal.
+
+    LookupError: the decision put a fact on a stream that it did not consult (a mistake in the command).
+    """
+    facts = [one if isinstance(one, On) else On(own, asked.id, one) for one in command.decide(state, asked)]
+    for one in facts:
+        if (one.stream.name, one.id) != (own.name, asked.id) and not asked.seen.has(one.stream, one.id):
+            raise LookupError(f"{type(command).__name__} puts a fact on {one.stream.name}/{one.id} unseen")
+    return facts
+
+
+DECIMAL = re.compile(r"[0-9]{1,9}(\.[0-9]{1,4})?")
+
+
+def _plain(text: str) -> str:
+    if "\0" in text:
+        raise PydanticCustomError("nul_character", "Text may not contain the character U+0000")
+    if text != text.strip():
+        raise PydanticCustomError("outer_space", "Text may not begin or end with white space")
+    return text
+
+
+def _moment(at: datetime) -> datetime:
+    if not 1970 <= at.year <= 2200:
+        raise PydanticCustomError("moment_out_of_range", "Times lie between the years 1970 and 2200")
+    return at.astimezone(UTC)
+
+
+def _decimal(value: object) -> object:
+    if isinstance(value, Decimal):
+        return value
+    if not isinstance(value, str) or not DECIMAL.fullmatch(value):
+        raise PydanticCustomError("decimal_text", 'Sent as text with at most 9 digits and 4 decimal places, such as "12.5"')
+    return Decimal(value)
+
+
+Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._~:-]{0,127}$", description="An id, chosen by the client")]
+Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_plain)]
+Text = Annotated[str, Field(min_length=1, max_length=2_000), AfterValidator(_plain)]
+Moment = Annotated[AwareDatetime, AfterValidator(_moment)]
+Day = Annotated[date, Field(ge=date(1970, 1, 1), le=date(2200, 12, 31))]
+Number = Annotated[float, Field(ge=-1e9, le=1e9)]
+Quantity = Annotated[
+    Decimal,
+    BeforeValidator(_decimal),
+    Field(gt=0),
+    WithJsonSchema({"type": "string", "pattern": f"^{DECIMAL.pattern}$", "description": "More than 0, at most 4 places"}),
+]
+Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$", description="ISO 4217")]

@@ -1,0 +1,1 @@
+"""What can have happened, and what does it mean? Standard library only."""

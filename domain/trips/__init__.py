@@ -1,0 +1,1 @@
+"""Haulage: trucks, drivers, sites, trips with their tracks, and payroll."""

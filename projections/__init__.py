@@ -1,0 +1,1 @@
+"""What do readers get to know? Rows, and pure folds from facts to rows."""

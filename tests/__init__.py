@@ -1,0 +1,1 @@
+"""One story per context, tests of the house itself, faults, benchmarks."""
