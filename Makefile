@@ -1,0 +1,25 @@
+.DEFAULT_GOAL := help
+.PHONY: help install run test lint
+PYTHON ?= python3
+
+help:  ## Say what can be made
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+
+install: .venv/installed  ## Build the environment in .venv
+
+.venv/installed: pyproject.toml
+	$(PYTHON) -m venv .venv
+	.venv/bin/pip install --quiet --editable '.[dev]'
+	touch $@
+
+run: install  ## Start everything with a demo, on this machine alone
+	.venv/bin/fieldlog up
+
+test: install  ## Run every test
+	.venv/bin/pytest
+
+lint: install  ## Check style, types and import rules
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports

@@ -1,0 +1,1 @@
+"""One command on one machine: embedded PostgreSQL, the supervisor, demo data and the phone that plays a track."""

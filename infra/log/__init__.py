@@ -1,0 +1,1 @@
+"""The log: identity, bytes, keys, the append path and the decisions in front of it."""

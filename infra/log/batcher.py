@@ -1,0 +1,214 @@
+"""Group commit: concurrent appends of one process travel together, one call of the append function per batch.
+
+A flush starts at once; while it is in flight, the next batch fills. Every outcome of a command goes through here, also a
+refusal, so that no answer rests on a state that is no longer so. An append whose answer was lost is sent again as it was:
+the function knows its command id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+import psycopg
+
+from infra.arrays import Blobs, Int4s, Int8s, Texts, Times, Uuids
+from infra.database import AsyncConnection, connect_async
+from infra.log.identity import StreamKey
+
+log = logging.getLogger(__name__)
+
+LARGEST_BATCH = 512
+LONGEST_PAUSE_S = 0.5
+DONE, APPENDED, MOVED = range(3)
+CALL = "select * from fieldlog.append(%b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b)"
+
+
+class Lineage:
+    """A chain of states of one stream, each decided on the one before; broken once a link was not appended as predicted."""
+
+    __slots__ = ("broken",)
+
+    def __init__(self) -> None:
+        self.broken = False
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """At which version a decision saw a stream, and in which lineage."""
+
+    key: StreamKey
+    version: int
+    lineage: Lineage = field(default_factory=Lineage)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFact:
+    """A fact as it will be stored on a stream; its version follows from what was read."""
+
+    key: StreamKey
+    topic: str
+    state: bytes
+    envelope: bytes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Append:
+    """The outcome of a command: the facts (perhaps none) and every stream that the decision read, its own first."""
+
+    command_id: UUID
+    occurred_at: datetime
+    reads: Sequence[Read]
+    facts: Sequence[StoredFact]
+    answer: asyncio.Future[Answer]
+
+    def outdated(self) -> bool:
+        """Say whether it was decided on something that has not come to pass."""
+        return any(read.lineage.broken for read in self.reads)
+
+    def left_out(self, moved: StreamKey | None = None) -> None:
+        """Break the lineages of what it would have written, and of the stream that had moved."""
+        written = {fact.key for fact in self.facts}
+        for read in self.reads:
+            if read.key in written or read.key == moved:
+                read.lineage.broken = True
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """DONE: its command id is in the log. APPENDED at `position` and following. MOVED: what it read is no longer so.
+
+    `position` is the log's head where nothing was appended.
+    """
+
+    kind: int
+    position: int
+
+
+class Batcher:
+    """Sends appends to the log, in order, in batches; runs in one event loop."""
+
+    def __init__(self, writer_url: str, max_queued: int = 2_000) -> None:
+        self._url, self._max_queued = writer_url, max_queued
+        self._queue: deque[Append] = deque()
+        self._connection: AsyncConnection | None = None
+        self._flushing: asyncio.Task[None] | None = None
+        self.batches = 0
+        self.appends = 0
+        self.moved = 0
+
+    def put(self, append: Append) -> None:
+        """Queue an append; its answer is set when it is known."""
+        self._queue.append(append)
+        if self._flushing is None:
+            self._flushing = asyncio.get_running_loop().create_task(self._flush())
+
+    @property
+    def queued(self) -> int:
+        """How many appends wait for the next batch."""
+        return len(self._queue)
+
+    @property
+    def full(self) -> bool:
+        """Say whether more appends wait than this process should take."""
+        return len(self._queue) >= self._max_queued
+
+    async def stop(self) -> None:
+        """Answer what is queued, then close."""
+        if self._flushing is not None:
+            await asyncio.wait([self._flushing])
+        if self._connection is not None:
+            await self._connection.close()
+
+    async def _flush(self) -> None:
+        try:
+            while self._queue:
+                batch = [self._queue.popleft() for _ in range(min(len(self._queue), LARGEST_BATCH))]
+                await self._send_until_answered(batch)
+        finally:
+            self._flushing = None
+
+    async def _send_until_answered(self, batch: list[Append]) -> None:
+        pause = 0.01
+        while batch := self._still_wanted(batch):
+            try:
+                await self._send(batch)
+                return
+            except psycopg.OperationalError as error:
+                # Lost, refused or overloaded: whether the batch was committed is unknown, so it is sent again as it was.
+                log.warning("append to be sent again", extra={"appends": len(batch), "reason": type(error).__name__})
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE_S)
+            except Exception as error:
+                # Something in one append cannot be stored; halving the batch finds it and lets the others through.
+                if len(batch) == 1:
+                    batch[0].left_out()
+                    batch[0].answer.set_exception(error)
+                    return
+                middle = len(batch) // 2
+                await self._send_until_answered(batch[:middle])
+                batch = batch[middle:]
+
+    def _still_wanted(self, batch: list[Append]) -> list[Append]:
+        wanted = []
+        for append in batch:
+            if append.answer.done():  # its caller gave up
+                append.left_out()
+            elif append.outdated():
+                append.left_out()
+                append.answer.set_result(Answer(MOVED, 0))
+            else:
+                wanted.append(append)
+        return wanted
+
+    async def _send(self, batch: list[Append]) -> None:
+        if self._connection is None or self._connection.closed:
+            self._connection = await connect_async(self._url, "fieldlog append")
+        keys = list(dict.fromkeys(read.key for append in batch for read in append.reads))
+        cursor = await self._connection.execute(CALL, _parameters(batch, keys), binary=True)
+        row = await cursor.fetchone()
+        if row is None:
+            raise psycopg.OperationalError("the append function returned nothing")
+        head, _recorded, answers, moved_slots = row
+        self.batches += 1
+        for append, kind, slot in zip(batch, answers, moved_slots, strict=True):
+            self.appends += 1
+            if kind == APPENDED and append.facts:
+                answer = Answer(APPENDED, head + 1)
+                head += len(append.facts)
+            else:
+                answer = Answer(kind, head)
+            if kind != APPENDED:
+                self.moved += kind == MOVED
+                append.left_out(keys[slot - 1] if kind == MOVED else None)
+            with contextlib.suppress(asyncio.InvalidStateError):  # its caller gave up meanwhile
+                append.answer.set_result(answer)
+
+
+def _parameters(batch: Sequence[Append], keys: Sequence[StreamKey]) -> list[object]:
+    slots = {key: number for number, key in enumerate(keys, 1)}
+    tenants = {tenant: number for number, tenant in enumerate(dict.fromkeys(key.tenant_id for key in keys), 1)}
+    facts = [fact for append in batch for fact in append.facts]
+    return [
+        Uuids(tenants),
+        Uuids(key.originator_id for key in keys),
+        Int4s(tenants[key.tenant_id] for key in keys),
+        Texts(key.stream for key in keys),
+        Texts(key.id for key in keys),
+        Uuids(append.command_id for append in batch),
+        Int4s(len(append.reads) for append in batch),
+        Int4s(len(append.facts) for append in batch),
+        Int4s(slots[read.key] for append in batch for read in append.reads),
+        Int8s(read.version for append in batch for read in append.reads),
+        Int4s(slots[fact.key] for fact in facts),
+        Texts(fact.topic for fact in facts),
+        Blobs(fact.state for fact in facts),
+        Blobs(fact.envelope for fact in facts),
+        Times(append.occurred_at for append in batch for _ in append.facts),
+    ]

@@ -1,0 +1,84 @@
+"""Settings: read once from the environment, frozen, secrets never printed."""
+
+from __future__ import annotations
+
+import os
+from base64 import b64decode
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretBytes, SecretStr, ValidationError
+
+PREFIX = "FIELDLOG_"
+
+
+class SettingsError(ValueError):
+    """A setting is missing or wrong; the message names it and says what is allowed."""
+
+
+def _key(value: object) -> bytes:
+    key = b64decode(str(value), validate=True)
+    if len(key) != 32:
+        raise ValueError("must be 32 bytes in base64")
+    return key
+
+
+Key = Annotated[SecretBytes, BeforeValidator(_key)]
+
+
+class Settings(BaseModel):
+    """Everything that can be set; each field is read from FIELDLOG_<ITS NAME IN CAPITALS>."""
+
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+
+    database_url: SecretStr | None = Field(None, description="Owner's URL of the database; only `migrate` uses it")
+    writer_url: SecretStr | None = Field(None, description="URL with which the write API and the reactor append")
+    projector_url: SecretStr | None = Field(
+        None, description="URL with which projectors and the reactor read the log and write views"
+    )
+    reader_url: SecretStr | None = Field(None, description="URL with which the read API reads, behind row-level security")
+    master_key: Key | None = Field(None, description="Wraps the keys of personal data: 32 bytes in base64")
+    cursor_key: Key | None = Field(None, description="Signs page cursors and stream tickets: 32 bytes in base64")
+    jwks: str | None = Field(None, description="Where the public keys of tokens are: an https URL, or a file")
+    signing_key: Path | None = Field(
+        None, description="File with the private JWK with which `token` signs (local set-ups only)"
+    )
+    token_issuer: str = Field("fieldlog", description="The `iss` that tokens must carry")
+    token_audience: str = Field("fieldlog", description="The `aud` that tokens must carry")
+    host: str = Field("127.0.0.1", description="Address on which both APIs listen")
+    write_port: int = Field(8001, ge=1, le=65535, description="Port of the write API")
+    read_port: int = Field(8002, ge=1, le=65535, description="Port of the read API")
+    max_body_bytes: int = Field(1_048_576, ge=1024, description="Largest request body, in bytes")
+    max_queued: int = Field(2_000, ge=1, description="Appends that may wait in one write process; more are answered 503")
+    state_cache_mb: int = Field(
+        64, ge=1, description="Folded states that one write process remembers, in MiB of their facts"
+    )
+    row_cache_rows: int = Field(200_000, ge=1_000, description="View rows that one projector remembers")
+    site_radius_m: float = Field(
+        200.0, gt=0, le=10_000, description="How near to a site a stop counts as dwell there, in metres"
+    )
+    changes_days: int = Field(30, ge=1, description="How long former states of view rows are kept, in days")
+    grace_seconds: float = Field(
+        60.0, ge=0, description="How long the former version of a view is still served after a switch"
+    )
+    max_lag_seconds: float = Field(30.0, gt=0, description="Lag of a view from which on the read API is not ready")
+    position_wait_seconds: float = Field(5.0, gt=0, le=60, description="Longest wait for If-Position-At-Least")
+    log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="Least level of log lines")
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
+        """Read all settings. Raises SettingsError naming each wrong one."""
+        given = {key.removeprefix(PREFIX).lower(): value for key, value in environment.items() if key.startswith(PREFIX)}
+        try:
+            return cls.model_validate({key: value for key, value in given.items() if key in cls.model_fields})
+        except ValidationError as error:
+            wrong = "; ".join(f"{PREFIX}{str(one['loc'][0]).upper()}: {one['msg']}" for one in error.errors())
+            raise SettingsError(wrong) from None
+
+    def need(self, name: str) -> Any:
+        """Return a setting that this process cannot do without. Raises SettingsError if it is not set."""
+        value = getattr(self, name)
+        if value is None:
+            raise SettingsError(f"{PREFIX}{name.upper()} is not set: {type(self).model_fields[name].description}")
+        return value.get_secret_value() if isinstance(value, SecretStr | SecretBytes) else value

@@ -1,0 +1,1 @@
+"""Views: their tables, their versions, and the runner that folds the log into them."""

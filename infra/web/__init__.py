@@ -1,0 +1,1 @@
+"""What both APIs share: problems, tokens, health, metrics and log lines."""

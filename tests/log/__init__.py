@@ -1,0 +1,1 @@
+"""The log: what it promises, and that it keeps it."""
