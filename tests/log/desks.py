@@ -1,0 +1,49 @@
+"""Desks over the counting domain, and orders for them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from uuid import UUID
+
+from commands.kernel import Actor, Command, Role
+from infra.database import pool_async
+from infra.log.batcher import Batcher
+from infra.log.codec import Client, Codec, Envelope
+from infra.log.desk import Desk, Order
+from infra.log.identity import keyed_command_id, random_command_id
+from infra.log.vault import Vault
+from tests.log.counting import COUNTERS
+
+TENANT = UUID("0192f000-0000-7000-8000-000000000001")
+MASTER_KEY = bytes(range(32))
+NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+
+
+@asynccontextmanager
+async def open_desk(url: str) -> AsyncIterator[Desk]:
+    """A desk over counters, as one write process has it."""
+    batcher = Batcher(url)
+    async with pool_async(url, "test", 4) as pool:
+        yield Desk({"counters": COUNTERS}, pool, batcher, Codec([COUNTERS], Vault(MASTER_KEY)), 1_000_000)
+        await batcher.stop()
+
+
+def order(id: str, command: Command, key: str | None = None, if_match: int | None = None) -> Order:
+    """An order for a counter; with a key it can be repeated."""
+    return Order(
+        tenant_id=TENANT,
+        stream=COUNTERS,
+        id=id,
+        command=command,
+        by=Actor("ana", frozenset({Role.DISPATCHER})),
+        at=NOW,
+        now=NOW,
+        command_id=keyed_command_id(TENANT, "ana", f"/counters/{id}", key) if key else random_command_id(),
+        envelope=Envelope(
+            command="counters.count", actor="ana", fingerprint=command.model_dump_json() if key else None
+        ),
+        client=Client(ip="192.0.2.7"),
+        if_match=if_match,
+    )
