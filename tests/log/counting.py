@@ -1,4 +1,4 @@
-"""A domain that betrays every wrong step: each fact carries the count that its decision believed in."""
+"""A domain that betrays every wrong step: each fact names the fact that its decision believed to be the last."""
 
 from __future__ import annotations
 
@@ -13,16 +13,23 @@ from domain.kernel import Refused, Stream, fact, state
 
 @fact
 class Counted:
-    """The counter went up to `n`."""
+    """The counter went up to `n` by the command with this mark, after the one before."""
 
     n: int
+    mark: str = ""
+    after: str = ""
 
 
 @state
 class Counter:
-    """How far the counter is."""
+    """How far the counter is, and by which command."""
 
     n: int = 0
+    mark: str = ""
+
+    def further(self, mark: str, steps: int = 1) -> Counted:
+        """Return the fact that it goes up."""
+        return Counted(n=self.n + steps, mark=mark, after=self.mark if steps == 1 else mark)
 
 
 class Odd(Refused):
@@ -32,8 +39,8 @@ class Odd(Refused):
 def evolve(counter: Counter, happened: object) -> Counter:
     """Return the counter after what happened."""
     match happened:
-        case Counted(n=n):
-            return replace(counter, n=n)
+        case Counted(n=n, mark=mark):
+            return replace(counter, n=n, mark=mark)
     return counter
 
 
@@ -49,11 +56,12 @@ class CountedTo(BaseModel):
 class Count(Command):
     """Count one further."""
 
+    mark: str = ""
     creates: ClassVar = True
     answers: ClassVar = CountedTo
 
     def decide(self, counter: Counter, asked: Asked) -> Decision:
-        yield Counted(n=counter.n + 1)
+        yield counter.further(self.mark)
 
     def answer(self, counter: Counter, facts: object) -> CountedTo:
         return CountedTo(n=counter.n)
@@ -63,25 +71,27 @@ class CountBoth(Command):
     """Count this one and another one further, at once."""
 
     other: str
+    mark: str = ""
     creates: ClassVar = True
 
     def consults(self, counter: Counter, asked: Asked) -> Consults:
         yield COUNTERS, self.other
 
     def decide(self, counter: Counter, asked: Asked) -> Decision:
-        yield Counted(n=counter.n + 1)
+        yield counter.further(self.mark)
         if self.other != asked.id:
-            yield on(COUNTERS, self.other, Counted(n=asked.seen[COUNTERS, self.other].n + 1))
+            yield on(COUNTERS, self.other, asked.seen[COUNTERS, self.other].further(self.mark))
 
 
 class CountEven(Command):
     """Count an even counter two further; an odd one refuses."""
 
+    mark: str = ""
     creates: ClassVar = True
     refuses: ClassVar = (Odd,)
 
     def decide(self, counter: Counter, asked: Asked) -> Decision:
         if counter.n % 2:
             raise Odd(n=counter.n)
-        yield Counted(n=counter.n + 1)
-        yield Counted(n=counter.n + 2)
+        yield counter.further(self.mark)
+        yield counter.further(self.mark, steps=2)

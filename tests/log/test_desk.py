@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import psycopg
 import pytest
@@ -17,7 +18,7 @@ def counts(database: Database) -> list[int]:
     """The counts in the log, in order."""
     with psycopg.connect(database.owner) as connection:
         rows = connection.execute("select state from fieldlog.log order by notification_id").fetchall()
-    return [int(state.decode().removeprefix('{"n":').removesuffix("}")) for (state,) in rows]
+    return [json.loads(state)["n"] for (state,) in rows]
 
 
 def test_two_hundred_concurrent_commands_on_one_stream_all_get_their_answer(database: Database) -> None:

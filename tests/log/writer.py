@@ -18,10 +18,10 @@ from tests.log.desks import open_desk, order
 CALLERS = 16
 
 
-def command(dice: random.Random) -> tuple[str, Command]:
+def command(dice: random.Random, mark: str) -> tuple[str, Command]:
     """Draw a counter and what to do with it."""
     id, other = dice.choices("abcdef", k=2)
-    return id, dice.choice((Count(), Count(), CountBoth(other=other), CountEven()))
+    return id, dice.choice((Count(mark=mark), CountBoth(other=other, mark=mark), CountEven(mark=mark)))
 
 
 async def insist(desk: Desk, asked: Order) -> dict[str, object]:
@@ -39,7 +39,7 @@ async def insist(desk: Desk, asked: Order) -> dict[str, object]:
 async def main(url: str, seed: int, commands: int) -> None:
     """Carry out this many commands with several callers; one in five is asked twice."""
     dice = random.Random(seed)
-    numbered = [(f"{seed}.{n}", *command(dice)) for n in range(commands)]
+    numbered = [(key, *command(dice, key)) for key in (f"{seed}.{n}" for n in range(commands))]
     queue = iter([one for one in numbered for _ in range(1 + (dice.random() < 0.2))])
 
     async def caller(desk: Desk) -> None:
