@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from struct import Struct
 from typing import Any, ClassVar
+from uuid import UUID
 
 import psycopg
 from psycopg.abc import Buffer
@@ -17,10 +18,12 @@ from psycopg.pq import Format
 
 _HEAD = Struct("!iiIii").pack
 _EMPTY = Struct("!iiI").pack
-_INT4 = Struct("!i").pack
-_INT8 = Struct("!q").pack
-_FLOAT = Struct("!d").pack
-_NULL = _INT4(-1)
+_LENGTH = Struct("!i").pack
+_INT4 = Struct("!ii").pack
+_INT8 = Struct("!iq").pack
+_FLOAT = Struct("!id").pack
+_NULL = _LENGTH(-1)
+_SIXTEEN = _LENGTH(16)
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _EPOCH_DAY = date(2000, 1, 1).toordinal()
 _MICROSECOND = timedelta(microseconds=1)
@@ -34,21 +37,14 @@ class Array:
     array_oid: ClassVar[int]
 
     def __init__(self, values: Iterable[Any]) -> None:
-        encode, count, parts = self.encode, 0, [b""]
-        for value in values:
-            count += 1
-            if value is None:
-                parts.append(_NULL)
-            else:
-                one = encode(value)
-                parts.append(_INT4(len(one)))
-                parts.append(one)
-        parts[0] = _HEAD(1, 1, self.oid, count, 1) if count else _EMPTY(0, 0, self.oid)
-        self.sent = b"".join(parts)
+        element = self.element
+        elements = [_NULL if value is None else element(value) for value in values]
+        head = _HEAD(1, 1, self.oid, len(elements), 1) if elements else _EMPTY(0, 0, self.oid)
+        self.sent = head + b"".join(elements)
 
     @staticmethod
-    def encode(value: Any) -> bytes:
-        """Return one value in PostgreSQL's binary form."""
+    def element(value: Any) -> bytes:
+        """Return one value behind its length, in PostgreSQL's binary form."""
         raise NotImplementedError
 
 
@@ -58,8 +54,8 @@ class Bools(Array):
     oid, array_oid = 16, 1000
 
     @staticmethod
-    def encode(value: bool) -> bytes:
-        return b"\x01" if value else b"\x00"
+    def element(value: bool) -> bytes:
+        return b"\0\0\0\x01\x01" if value else b"\0\0\0\x01\x00"
 
 
 class Blobs(Array):
@@ -68,8 +64,8 @@ class Blobs(Array):
     oid, array_oid = 17, 1001
 
     @staticmethod
-    def encode(value: bytes) -> bytes:
-        return value
+    def element(value: bytes) -> bytes:
+        return _LENGTH(len(value)) + value
 
 
 class Int4s(Array):
@@ -78,8 +74,8 @@ class Int4s(Array):
     oid, array_oid = 23, 1007
 
     @staticmethod
-    def encode(value: int) -> bytes:
-        return _INT4(value)
+    def element(value: int) -> bytes:
+        return _INT4(4, value)
 
 
 class Int8s(Array):
@@ -88,8 +84,8 @@ class Int8s(Array):
     oid, array_oid = 20, 1016
 
     @staticmethod
-    def encode(value: int) -> bytes:
-        return _INT8(value)
+    def element(value: int) -> bytes:
+        return _INT8(8, value)
 
 
 class Floats(Array):
@@ -98,8 +94,8 @@ class Floats(Array):
     oid, array_oid = 701, 1022
 
     @staticmethod
-    def encode(value: float) -> bytes:
-        return _FLOAT(value)
+    def element(value: float) -> bytes:
+        return _FLOAT(8, value)
 
 
 class Texts(Array):
@@ -108,18 +104,19 @@ class Texts(Array):
     oid, array_oid = 25, 1009
 
     @staticmethod
-    def encode(value: str) -> bytes:
-        return value.encode()
+    def element(value: str) -> bytes:
+        text = value.encode()
+        return _LENGTH(len(text)) + text
 
 
 class Uuids(Array):
-    """A uuid[]."""
+    """A uuid[], from UUIDs or their 16 bytes."""
 
     oid, array_oid = 2950, 2951
 
     @staticmethod
-    def encode(value: Any) -> bytes:
-        return bytes(value.bytes)
+    def element(value: UUID | bytes) -> bytes:
+        return _SIXTEEN + (value if isinstance(value, bytes) else value.bytes)
 
 
 class Dates(Array):
@@ -128,8 +125,8 @@ class Dates(Array):
     oid, array_oid = 1082, 1182
 
     @staticmethod
-    def encode(value: date) -> bytes:
-        return _INT4(value.toordinal() - _EPOCH_DAY)
+    def element(value: date) -> bytes:
+        return _INT4(4, value.toordinal() - _EPOCH_DAY)
 
 
 class Times(Array):
@@ -138,8 +135,8 @@ class Times(Array):
     oid, array_oid = 1184, 1185
 
     @staticmethod
-    def encode(value: datetime) -> bytes:
-        return _INT8((value - _EPOCH) // _MICROSECOND)
+    def element(value: datetime) -> bytes:
+        return _INT8(8, (value - _EPOCH) // _MICROSECOND)
 
 
 class Jsonbs(Array):
@@ -148,8 +145,8 @@ class Jsonbs(Array):
     oid, array_oid = 3802, 3807
 
     @staticmethod
-    def encode(value: bytes) -> bytes:
-        return b"\x01" + value
+    def element(value: bytes) -> bytes:
+        return _LENGTH(len(value) + 1) + b"\x01" + value
 
 
 def _dumper(array: type[Array]) -> type[Dumper]:

@@ -12,8 +12,8 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 import psycopg
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 LARGEST_BATCH = 512
 LONGEST_PAUSE_S = 0.5
 DONE, APPENDED, MOVED = range(3)
-CALL = "select * from fieldlog.append(%b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b)"
+CALL = f"select * from fieldlog.append({', '.join(['%b'] * 11)})"
 
 
 class Lineage:
@@ -39,17 +39,15 @@ class Lineage:
         self.broken = False
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
+class Read(NamedTuple):
     """At which version a decision saw a stream, and in which lineage."""
 
     key: StreamKey
     version: int
-    lineage: Lineage = field(default_factory=Lineage)
+    lineage: Lineage
 
 
-@dataclass(frozen=True, slots=True)
-class StoredFact:
+class StoredFact(NamedTuple):
     """A fact as it will be stored on a stream; its version follows from what was read."""
 
     key: StreamKey
@@ -58,8 +56,7 @@ class StoredFact:
     envelope: bytes
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Append:
+class Append(NamedTuple):
     """The outcome of a command: the facts (perhaps none) and every stream that the decision read, its own first."""
 
     command_id: UUID
@@ -74,14 +71,13 @@ class Append:
 
     def left_out(self, moved: StreamKey | None = None) -> None:
         """Break the lineages of what it would have written, and of the stream that had moved."""
-        written = {fact.key for fact in self.facts}
+        written = {fact.key.raw for fact in self.facts}
         for read in self.reads:
-            if read.key in written or read.key == moved:
+            if read.key.raw in written or read.key == moved:
                 read.lineage.broken = True
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """DONE: its command id is in the log. APPENDED at `position` and following. MOVED: what it read is no longer so.
 
     `position` is the log's head where nothing was appended.
@@ -170,12 +166,12 @@ class Batcher:
     async def _send(self, batch: list[Append]) -> None:
         if self._connection is None or self._connection.closed:
             self._connection = await connect_async(self._url, "fieldlog append")
-        keys = list(dict.fromkeys(read.key for append in batch for read in append.reads))
-        cursor = await self._connection.execute(CALL, _parameters(batch, keys), binary=True)
+        keys, parameters = _parameters(batch)
+        cursor = await self._connection.execute(CALL, parameters, binary=True)
         row = await cursor.fetchone()
         if row is None:
             raise psycopg.OperationalError("the append function returned nothing")
-        head, _recorded, answers, moved_slots = row
+        head, answers, moved_slots = row
         self.batches += 1
         for append, kind, slot in zip(batch, answers, moved_slots, strict=True):
             self.appends += 1
@@ -191,24 +187,38 @@ class Batcher:
                 append.answer.set_result(answer)
 
 
-def _parameters(batch: Sequence[Append], keys: Sequence[StreamKey]) -> list[object]:
-    slots = {key: number for number, key in enumerate(keys, 1)}
-    tenants = {tenant: number for number, tenant in enumerate(dict.fromkeys(key.tenant_id for key in keys), 1)}
-    facts = [fact for append in batch for fact in append.facts]
-    return [
+def _parameters(batch: Sequence[Append]) -> tuple[Sequence[StreamKey], Sequence[object]]:
+    """Return the streams of a batch, in the order of their slots, and what the append function is called with.
+
+    The plan is one array of numbers: for each append how many reads and facts it has, then slot and version of each read,
+    then the slot of each fact.
+    """
+    slots: dict[bytes, int] = {}
+    keys: list[StreamKey] = []
+    plan: list[int] = []
+    facts: list[StoredFact] = []
+    for append in batch:
+        plan += (len(append.reads), len(append.facts))
+        for read in append.reads:
+            slot = slots.get(read.key.raw)
+            if slot is None:
+                keys.append(read.key)
+                slot = slots[read.key.raw] = len(keys)
+            plan += (slot, read.version)
+        for fact in append.facts:
+            plan.append(slots[fact.key.raw])
+            facts.append(fact)
+    tenants = {tenant: number for number, tenant in enumerate(dict.fromkeys([key.tenant_id for key in keys]), 1)}
+    return keys, [
         Uuids(tenants),
-        Uuids(key.originator_id for key in keys),
-        Int4s(tenants[key.tenant_id] for key in keys),
-        Texts(key.stream for key in keys),
-        Texts(key.id for key in keys),
-        Uuids(append.command_id for append in batch),
-        Int4s(len(append.reads) for append in batch),
-        Int4s(len(append.facts) for append in batch),
-        Int4s(slots[read.key] for append in batch for read in append.reads),
-        Int8s(read.version for append in batch for read in append.reads),
-        Int4s(slots[fact.key] for fact in facts),
-        Texts(fact.topic for fact in facts),
-        Blobs(fact.state for fact in facts),
-        Blobs(fact.envelope for fact in facts),
-        Times(append.occurred_at for append in batch for _ in append.facts),
+        Int4s([tenants[key.tenant_id] for key in keys]),
+        Uuids([key.raw for key in keys]),
+        Texts([key.stream for key in keys]),
+        Texts([key.id for key in keys]),
+        Uuids([append.command_id for append in batch]),
+        Times([append.occurred_at for append in batch]),
+        Int8s(plan),
+        Texts([fact.topic for fact in facts]),
+        Blobs([fact.state for fact in facts]),
+        Blobs([fact.envelope for fact in facts]),
     ]

@@ -131,9 +131,9 @@ class Desk:
     ) -> None:
         self._streams, self._pool, self._batcher, self._codec = streams, pool, batcher, codec
         self._cache_bytes = cache_bytes
-        self._entries: OrderedDict[UUID, _Entry] = OrderedDict()
+        self._entries: OrderedDict[bytes, _Entry] = OrderedDict()
         self._size = 0
-        self._loading: dict[UUID, asyncio.Future[None]] = {}
+        self._loading: dict[bytes, asyncio.Future[None]] = {}
         self._running: dict[UUID, asyncio.Future[None]] = {}
 
     async def carry_out(self, order: Order) -> Receipt:
@@ -188,13 +188,13 @@ class Desk:
     def _decide(self, order: Order, *, assume_new: bool) -> tuple[Append, Receipt | Exception]:
         """Decide on what this process believes, and let it believe what follows. Raises _MissingError, KeysNeeded."""
         own_key = stream_key(order.tenant_id, order.stream.name, order.id)
-        reads: dict[UUID, Read] = {}
+        reads: dict[bytes, Read] = {}
 
         def find(stream: Stream[Any], id: str) -> Any:
             key = own_key if stream is order.stream and id == order.id else stream_key(order.tenant_id, stream.name, id)
             new = assume_new and (stream is CLAIMS or (key is own_key and order.command.creates))
             entry = self._entry(key, stream, assume_new=new)
-            reads[key.originator_id] = Read(key, entry.version, entry.lineage)
+            reads[key.raw] = Read(key, entry.version, entry.lineage)
             return entry.state
 
         state = find(order.stream, order.id)
@@ -204,13 +204,13 @@ class Desk:
         facts: Sequence[On] = ()
         stored: list[StoredFact] = []
         try:
-            self._check_version(order, reads[own_key.originator_id].version)
+            self._check_version(order, reads[own_key.raw].version)
             facts = decide(order.command, order.stream, state, asked)
         except (Refused, NoSuchRecordError, StaleVersionError) as no:
             outcome = no
         else:
             stored = self._believe(order, facts)
-            own = self._entries[own_key.originator_id]
+            own = self._entries[own_key.raw]
             answer = order.command.answer(own.state, [one.fact for one in facts])
             outcome = Receipt(order.id, own.version, 0, tuple(one.topic for one in stored), answer)
         future = asyncio.get_running_loop().create_future()
@@ -225,17 +225,17 @@ class Desk:
 
     def _believe(self, order: Order, facts: Sequence[On]) -> list[StoredFact]:
         """Write the facts as they will be stored, then move the believed states on. Raises KeysNeeded before that."""
-        after: dict[UUID, tuple[int, Any, int]] = {}
+        after: dict[bytes, tuple[int, Any, int]] = {}
         stored = []
         for one in facts:
             key = stream_key(order.tenant_id, one.stream.name, one.id)
-            entry = self._entries[key.originator_id]
-            version, state, size = after.get(key.originator_id, (entry.version, entry.state, entry.size))
+            entry = self._entries[key.raw]
+            version, state, size = after.get(key.raw, (entry.version, entry.state, entry.size))
             version += 1
             topic, written = self._codec.encode(key, version, one.fact)
             envelope = write_envelope(order.envelope, order.client, key, version, self._codec.vault)
             stored.append(StoredFact(key, topic, written, envelope))
-            after[key.originator_id] = (version, _evolve(one.stream, state, one.fact), size + len(written))
+            after[key.raw] = (version, _evolve(one.stream, state, one.fact), size + len(written))
         for originator_id, (version, state, size) in after.items():
             entry = self._entries[originator_id]
             self._size += size - entry.size
@@ -243,18 +243,18 @@ class Desk:
         return stored
 
     def _entry(self, key: StreamKey, stream: Stream[Any], *, assume_new: bool) -> _Entry:
-        entry = self._entries.get(key.originator_id)
+        entry = self._entries.get(key.raw)
         if entry is not None and not entry.lineage.broken:
-            self._entries.move_to_end(key.originator_id)
+            self._entries.move_to_end(key.raw)
             return entry
         if not assume_new:
             raise _MissingError([key])
         return self._install(key, _Entry(stream, stream.initial))
 
     def _install(self, key: StreamKey, entry: _Entry) -> _Entry:
-        former = self._entries.pop(key.originator_id, None)
+        former = self._entries.pop(key.raw, None)
         self._size += entry.size - (former.size if former is not None else 0)
-        self._entries[key.originator_id] = entry
+        self._entries[key.raw] = entry
         return entry
 
     def _evict(self) -> None:
@@ -269,7 +269,7 @@ class Desk:
                 return
 
     async def _answer_of(self, append: Append) -> Answer:
-        written = [self._entries[id] for id in {fact.key.originator_id for fact in append.facts}]
+        written = [self._entries[id] for id in {fact.key.raw for fact in append.facts}]
         for entry in written:
             entry.waiting += 1
         try:
@@ -282,26 +282,26 @@ class Desk:
 
     async def _load(self, keys: Sequence[StreamKey]) -> None:
         """Read streams and remember their states; two callers for one stream share one read."""
-        ours = [key for key in keys if key.originator_id not in self._loading]
-        others = [self._loading[key.originator_id] for key in keys if key not in ours]
+        ours = [key for key in keys if key.raw not in self._loading]
+        others = [self._loading[key.raw] for key in keys if key not in ours]
         for key in ours:
-            self._loading[key.originator_id] = asyncio.get_running_loop().create_future()
+            self._loading[key.raw] = asyncio.get_running_loop().create_future()
         try:
             if ours:
                 await self._read(ours)
         finally:
             for key in ours:
-                self._loading.pop(key.originator_id).set_result(None)
+                self._loading.pop(key.raw).set_result(None)
         for other in others:
             await asyncio.shield(other)
 
     async def _read(self, keys: Sequence[StreamKey]) -> None:
-        rows = await self._rows(LOAD, [Uuids(key.originator_id for key in keys)])
+        rows = await self._rows(LOAD, [Uuids(key.raw for key in keys)])
         for key in keys:
             stream = self._streams[key.stream]
             own = [row for row in rows if row[0] == key.originator_id]
             state = await self._folded(stream, own)
-            entry = self._entries.get(key.originator_id)
+            entry = self._entries.get(key.raw)
             if entry is None or entry.lineage.broken:
                 size = ENTRY_BYTES + sum(len(row[3]) for row in own)
                 self._install(key, _Entry(stream, state, own[-1][1] if own else 0, size))

@@ -9,24 +9,26 @@ from functools import lru_cache
 from typing import NamedTuple
 from uuid import UUID, uuid5
 
-import uuid_utils
+from uuid_utils import compat
 
 FIELDLOG = UUID("5f8e6a3c-27f1-5d0e-9b1c-6c1de1d10600")
 
 
 class StreamKey(NamedTuple):
-    """One stream of one tenant; `originator_id` is its identity in the log."""
+    """One stream of one tenant; `originator_id` is its identity in the log, `raw` the same in 16 bytes (fast to hash)."""
 
     originator_id: UUID
     tenant_id: UUID
     stream: str
     id: str
+    raw: bytes
 
 
 @lru_cache(maxsize=100_000)
 def stream_key(tenant_id: UUID, stream: str, id: str) -> StreamKey:
     """Return the identity of a stream: uuid5(tenant, "stream/id"); clients choose ids, so tenant and stream belong to it."""
-    return StreamKey(uuid5(tenant_id, f"{stream}/{id}"), tenant_id, stream, id)
+    originator_id = uuid5(tenant_id, f"{stream}/{id}")
+    return StreamKey(originator_id, tenant_id, stream, id, originator_id.bytes)
 
 
 @lru_cache(maxsize=100_000)
@@ -52,4 +54,4 @@ def caused_command_id(cause: UUID, reaction: str) -> UUID:
 
 def random_command_id() -> UUID:
     """Return a new command id; version 7, so that the log's index grows at its end."""
-    return UUID(int=uuid_utils.uuid7().int)
+    return compat.uuid7()

@@ -18,7 +18,7 @@ from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastor
 from psycopg.conninfo import conninfo_to_dict
 
 from infra.database import Connection
-from infra.log.batcher import APPENDED, Answer, Append, Batcher, Read, StoredFact
+from infra.log.batcher import APPENDED, Answer, Append, Batcher, Lineage, Read, StoredFact
 from infra.log.identity import StreamKey, random_command_id
 
 NIL = UUID(int=0)
@@ -72,8 +72,8 @@ class Log(PostgresApplicationRecorder):
         facts = []
         for event in events:
             originator_id = UUID(str(event.originator_id))
-            key = StreamKey(originator_id, NIL, "", str(originator_id))
-            reads.setdefault(key, Read(key, event.originator_version - 1))
+            key = StreamKey(originator_id, NIL, "", str(originator_id), originator_id.bytes)
+            reads.setdefault(key, Read(key, event.originator_version - 1, Lineage()))
             if expected.setdefault(key, event.originator_version) != event.originator_version:
                 raise IntegrityError(f"version {event.originator_version} does not follow its predecessor")
             expected[key] += 1

@@ -34,31 +34,37 @@ create trigger log_is_never_emptied before truncate on fieldlog.log
 
 -- The only way into the log. Each batch is one call: all appends in it are answered in order, under one lock, so positions
 -- are dense and commit in their order. Slots are the distinct streams that the batch reads or writes; a read says at which
--- version an append's decision saw a stream. Answers: 0 already done, 1 appended, 2 moved (what it read is no longer so).
+-- version an append's decision saw a stream. The plan has, for each append, how many reads and facts it has, then slot and
+-- version of each read, then the slot of each fact. Answers: 0 already done, 1 appended, 2 moved (what it read is no longer so).
 -- Where an append is left out, whatever later in the batch was decided on its facts is left out too.
 create function fieldlog.append(
     tenants uuid[],
-    slot_originator uuid[], slot_tenant integer[], slot_stream text[], slot_id text[],
-    append_command uuid[], append_reads integer[], append_facts integer[],
-    read_slot integer[], read_version bigint[],
-    fact_slot integer[], fact_topic text[], fact_state bytea[], fact_envelope bytea[], fact_occurred timestamptz[],
-    out head bigint, out recorded timestamptz, out answers integer[], out moved_slots integer[]
-) language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+    slot_tenant integer[], slot_originator uuid[], slot_stream text[], slot_id text[],
+    append_command uuid[], append_occurred timestamptz[], plan bigint[],
+    fact_topic text[], fact_state bytea[], fact_envelope bytea[],
+    out head bigint, out answers integer[], out moved_slots integer[]
+) language plpgsql volatile security definer
+-- Plans are made once, and by index: a plan that flips to a scan would hold the lock of all writers.
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off
 as $$
 #variable_conflict use_column
 declare
+    recorded timestamptz;
     done uuid[];
     versions bigint[];
     seqs bigint[];
     broken boolean[];
+    fact_append integer[] := '{}';
+    fact_slot integer[] := '{}';
     fact_position bigint[] := '{}';
     fact_version bigint[] := '{}';
     fact_seq bigint[] := '{}';
-    fact_command uuid[] := '{}';
     fact_index integer[] := '{}';
     last bigint;
-    r integer := 0;
-    f integer := 0;
+    p integer := 1;  -- where in the plan
+    f integer := 0;  -- which fact
+    reads integer;
+    facts integer;
     slot integer;
     answer integer;
     moved integer;
@@ -91,37 +97,38 @@ begin
     answers := '{}';
     moved_slots := '{}';
     for i in 1 .. cardinality(append_command) loop
-        answer := 1;
+        answer := case when append_command[i] = any(done) then 0 else 1 end;
         moved := 0;
-        if append_command[i] = any(done) then
-            answer := 0;
-            r := r + append_reads[i];
-        else
-            for k in 1 .. append_reads[i] loop
-                r := r + 1;
-                slot := read_slot[r];
-                -- A stream without facts may begin at 1, or at 0 as the eventsourcing library's do.
-                if answer = 1 and (broken[slot] or versions[slot] <> read_version[r]
-                                   or versions[slot] is null and read_version[r] > 0) then
-                    answer := 2;
-                    moved := slot;
-                end if;
+        reads := plan[p];
+        facts := plan[p + 1];
+        p := p + 2;
+        for r in 1 .. reads loop
+            slot := plan[p + 2 * r - 2];
+            -- A stream without facts begins at 1, or at 0 as the eventsourcing library's may.
+            if answer = 1 and (broken[slot] or coalesce(versions[slot], least(plan[p + 2 * r - 1], 0)) <> plan[p + 2 * r - 1]) then
+                answer := 2;
+                moved := slot;
+            end if;
+        end loop;
+        if answer = 1 and facts > 0 then
+            for r in 1 .. reads loop
+                versions[plan[p + 2 * r - 2]] := plan[p + 2 * r - 1];
             end loop;
         end if;
-        for k in 1 .. append_facts[i] loop
+        p := p + 2 * reads;
+        for k in 1 .. facts loop
             f := f + 1;
-            slot := fact_slot[f];
+            slot := plan[p];
+            p := p + 1;
+            fact_append[f] := i;
+            fact_slot[f] := slot;
             if answer = 1 then
-                if versions[slot] is null then
-                    versions[slot] := read_version[array_position(read_slot, slot, r - append_reads[i] + 1)];
-                end if;
+                last := last + 1;
                 versions[slot] := versions[slot] + 1;
                 seqs[slot_tenant[slot]] := seqs[slot_tenant[slot]] + 1;
-                last := last + 1;
                 fact_position[f] := last;
                 fact_version[f] := versions[slot];
                 fact_seq[f] := seqs[slot_tenant[slot]];
-                fact_command[f] := append_command[i];
                 fact_index[f] := k - 1;
             else
                 broken[slot] := true;
@@ -135,21 +142,21 @@ begin
         insert into fieldlog.log (notification_id, originator_id, originator_version, tenant_id, tenant_seq, recorded_at,
                                   occurred_at, command_id, command_index, topic, stream, id, state, envelope, leaf)
         select p.position, s.originator, p.version, tenants[s.tenant], p.seq, recorded,
-               p.occurred, p.command, p.index, p.topic, s.stream, s.id, p.state, p.envelope,
+               append_occurred[p.append], append_command[p.append], p.index, p.topic, s.stream, s.id, p.state, p.envelope,
                -- docs/log.md has the layout as a table, with test vectors.
                sha256('\x0001'::bytea
                    || int4send(16) || uuid_send(tenants[s.tenant]) || int4send(8) || int8send(p.seq)
                    || int4send(16) || uuid_send(s.originator) || int4send(8) || int8send(p.version)
-                   || int4send(8) || timestamptz_send(recorded) || int4send(8) || timestamptz_send(p.occurred)
-                   || int4send(16) || uuid_send(p.command) || int4send(4) || int4send(p.index)
+                   || int4send(8) || timestamptz_send(recorded) || int4send(8) || timestamptz_send(append_occurred[p.append])
+                   || int4send(16) || uuid_send(append_command[p.append]) || int4send(4) || int4send(p.index)
                    || int4send(octet_length(p.topic)) || convert_to(p.topic, 'UTF8')
                    || int4send(octet_length(s.stream)) || convert_to(s.stream, 'UTF8')
                    || int4send(octet_length(s.id)) || convert_to(s.id, 'UTF8')
                    || int4send(octet_length(p.state)) || p.state
                    || int4send(octet_length(p.envelope)) || p.envelope)
-          from unnest(fact_position, fact_slot, fact_version, fact_seq, fact_occurred, fact_command, fact_index,
+          from unnest(fact_position, fact_append, fact_slot, fact_version, fact_seq, fact_index,
                       fact_topic, fact_state, fact_envelope)
-               p(position, slot, version, seq, occurred, command, index, topic, state, envelope)
+               p(position, append, slot, version, seq, index, topic, state, envelope)
           join unnest(slot_originator, slot_tenant, slot_stream, slot_id) with ordinality s(originator, tenant, stream, id, n)
             on s.n = p.slot
          where p.position is not null;

@@ -117,7 +117,8 @@ def run_under_fire(database: Database, seed: int) -> tuple[list[Writer], Tail]:
             victim = dice.choice(writers)
             if victim.kills < 3:
                 victim.kill()
-    assert proxy.cut_before and proxy.cut_after
+    assert proxy.cut_before
+    assert proxy.cut_after
     assert any(writer.kills for writer in writers)
     return writers, tail
 

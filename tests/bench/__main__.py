@@ -1,0 +1,29 @@
+"""`python -m tests.bench WHAT`, started by `fieldlog bench`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from tests.bench import append
+
+app = typer.Typer(add_completion=False, no_args_is_help=True)
+Rounds = Annotated[int, typer.Option(help="How often everything is measured, in turn")]
+Seconds = Annotated[float, typer.Option(help="How long each measurement takes")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table")]
+
+
+@app.callback()
+def benchmarks() -> None:
+    """Measure Fieldlog beside its limits, in the same run."""
+
+
+@app.command("append")
+def append_(rounds: Rounds = 5, seconds: Seconds = 2.0, json: Json = False) -> None:
+    """Appends per second against pgbench's single-row inserts and the eventsourcing library's recorder."""
+    append.main(rounds=rounds, seconds=seconds, as_json=json)
+
+
+if __name__ == "__main__":
+    app()
