@@ -54,13 +54,13 @@ class StoredFact(NamedTuple):
     topic: str
     state: bytes
     envelope: bytes
+    occurred_at: datetime
 
 
 class Append(NamedTuple):
     """The outcome of a command: the facts (perhaps none) and every stream that the decision read, its own first."""
 
     command_id: UUID
-    occurred_at: datetime
     reads: Sequence[Read]
     facts: Sequence[StoredFact]
     answer: asyncio.Future[Answer]
@@ -216,9 +216,9 @@ def _parameters(batch: Sequence[Append]) -> tuple[Sequence[StreamKey], Sequence[
         Texts([key.stream for key in keys]),
         Texts([key.id for key in keys]),
         Uuids([append.command_id for append in batch]),
-        Times([append.occurred_at for append in batch]),
         Int8s(plan),
         Texts([fact.topic for fact in facts]),
         Blobs([fact.state for fact in facts]),
         Blobs([fact.envelope for fact in facts]),
+        Times([fact.occurred_at for fact in facts]),
     ]

@@ -167,10 +167,14 @@ class Client(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Envelope(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Who asked for a fact, by which command and why; stored beside it as JSON. `client` is encrypted."""
+    """Who asked for a fact, by which command and why; stored beside it as JSON. `client` is encrypted.
+
+    `op` is the client's name of a command among those that were carried out together.
+    """
 
     command: str
     actor: str
+    op: str | None = None
     roles: tuple[str, ...] = ()
     application: str | None = None
     request_id: str | None = None

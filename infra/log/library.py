@@ -69,7 +69,7 @@ class Log(PostgresApplicationRecorder):
     async def _append(self, events: Sequence[StoredEvent]) -> Answer:
         reads: dict[StreamKey, Read] = {}
         expected: dict[StreamKey, int] = {}
-        facts = []
+        facts, now = [], datetime.now(UTC)
         for event in events:
             originator_id = UUID(str(event.originator_id))
             key = StreamKey(originator_id, NIL, "", str(originator_id), originator_id.bytes)
@@ -77,9 +77,9 @@ class Log(PostgresApplicationRecorder):
             if expected.setdefault(key, event.originator_version) != event.originator_version:
                 raise IntegrityError(f"version {event.originator_version} does not follow its predecessor")
             expected[key] += 1
-            facts.append(StoredFact(key, event.topic, event.state, OPAQUE))
+            facts.append(StoredFact(key, event.topic, event.state, OPAQUE, now))
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        append = Append(random_command_id(), datetime.now(UTC), tuple(reads.values()), facts, future)
+        append = Append(random_command_id(), tuple(reads.values()), facts, future)
         self._batcher.put(append)
         return await append.answer
 

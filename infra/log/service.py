@@ -14,6 +14,7 @@ from infra.listener import Listener
 from infra.log.batcher import Batcher
 from infra.log.codec import Codec
 from infra.log.desk import Desk
+from infra.log.states import States
 from infra.log.vault import Vault
 from infra.settings import Settings
 
@@ -37,11 +38,13 @@ async def open_log(settings: Settings) -> AsyncIterator[LogService]:
     vault = Vault(settings.need("master_key"))
     batcher = Batcher(url, settings.max_queued)
     async with pool_async(url, "fieldlog write", READERS) as pool:
-        desk = Desk(STREAMS, pool, batcher, Codec(STREAMS.values(), vault), settings.state_cache_mb * MIB)
+        codec = Codec(STREAMS.values(), vault)
+        states = States(STREAMS, pool, codec, settings.state_cache_mb * MIB)
+        desk = Desk(states, batcher, codec)
 
         def keys_destroyed(_: str = "") -> None:
             vault.clear()
-            desk.forget_states()
+            states.forget_all()
 
         async with Listener(url, {"fieldlog_keys": keys_destroyed}, keys_destroyed):
             yield LogService(desk, batcher, pool)

@@ -40,8 +40,8 @@ create trigger log_is_never_emptied before truncate on fieldlog.log
 create function fieldlog.append(
     tenants uuid[],
     slot_tenant integer[], slot_originator uuid[], slot_stream text[], slot_id text[],
-    append_command uuid[], append_occurred timestamptz[], plan bigint[],
-    fact_topic text[], fact_state bytea[], fact_envelope bytea[],
+    append_command uuid[], plan bigint[],
+    fact_topic text[], fact_state bytea[], fact_envelope bytea[], fact_occurred timestamptz[],
     out head bigint, out answers integer[], out moved_slots integer[]
 ) language plpgsql volatile security definer
 -- Plans are made once, and by index: a plan that flips to a scan would hold the lock of all writers.
@@ -142,12 +142,12 @@ begin
         insert into fieldlog.log (notification_id, originator_id, originator_version, tenant_id, tenant_seq, recorded_at,
                                   occurred_at, command_id, command_index, topic, stream, id, state, envelope, leaf)
         select p.position, s.originator, p.version, tenants[s.tenant], p.seq, recorded,
-               append_occurred[p.append], append_command[p.append], p.index, p.topic, s.stream, s.id, p.state, p.envelope,
+               p.occurred, append_command[p.append], p.index, p.topic, s.stream, s.id, p.state, p.envelope,
                -- docs/log.md has the layout as a table, with test vectors.
                sha256('\x0001'::bytea
                    || int4send(16) || uuid_send(tenants[s.tenant]) || int4send(8) || int8send(p.seq)
                    || int4send(16) || uuid_send(s.originator) || int4send(8) || int8send(p.version)
-                   || int4send(8) || timestamptz_send(recorded) || int4send(8) || timestamptz_send(append_occurred[p.append])
+                   || int4send(8) || timestamptz_send(recorded) || int4send(8) || timestamptz_send(p.occurred)
                    || int4send(16) || uuid_send(append_command[p.append]) || int4send(4) || int4send(p.index)
                    || int4send(octet_length(p.topic)) || convert_to(p.topic, 'UTF8')
                    || int4send(octet_length(s.stream)) || convert_to(s.stream, 'UTF8')
@@ -155,8 +155,8 @@ begin
                    || int4send(octet_length(p.state)) || p.state
                    || int4send(octet_length(p.envelope)) || p.envelope)
           from unnest(fact_position, fact_append, fact_slot, fact_version, fact_seq, fact_index,
-                      fact_topic, fact_state, fact_envelope)
-               p(position, append, slot, version, seq, index, topic, state, envelope)
+                      fact_topic, fact_state, fact_envelope, fact_occurred)
+               p(position, append, slot, version, seq, index, topic, state, envelope, occurred)
           join unnest(slot_originator, slot_tenant, slot_stream, slot_id) with ordinality s(originator, tenant, stream, id, n)
             on s.n = p.slot
          where p.position is not null;

@@ -33,9 +33,9 @@ def appends(url: str, callers: int, seconds: float) -> float:
         async def caller() -> int:
             key, version, lineage = stream_key(tenant, "trips", str(uuid4())), 0, Lineage()
             while time.perf_counter() < end:
-                fact = StoredFact(key, "trips.started.v1", STATE, ENVELOPE)
+                fact = StoredFact(key, "trips.started.v1", STATE, ENVELOPE, datetime.now(UTC))
                 reads = (Read(key, version, lineage),)
-                append = Append(random_command_id(), datetime.now(UTC), reads, [fact], loop.create_future())
+                append = Append(random_command_id(), reads, [fact], loop.create_future())
                 batcher.put(append)
                 assert (await append.answer).kind == APPENDED
                 version += 1

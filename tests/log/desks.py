@@ -13,6 +13,7 @@ from infra.log.batcher import Batcher
 from infra.log.codec import Client, Codec, Envelope
 from infra.log.desk import Desk, Order
 from infra.log.identity import keyed_command_id, random_command_id
+from infra.log.states import States
 from infra.log.vault import Vault
 from tests.log.counting import COUNTERS
 
@@ -26,7 +27,8 @@ async def open_desk(url: str) -> AsyncIterator[Desk]:
     """A desk over counters, as one write process has it."""
     batcher = Batcher(url)
     async with pool_async(url, "test", 4) as pool:
-        yield Desk({"counters": COUNTERS}, pool, batcher, Codec([COUNTERS], Vault(MASTER_KEY)), 1_000_000)
+        codec = Codec([COUNTERS], Vault(MASTER_KEY))
+        yield Desk(States({"counters": COUNTERS}, pool, codec, 1_000_000), batcher, codec)
         await batcher.stop()
 
 
