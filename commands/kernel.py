@@ -156,7 +156,9 @@ def _decimal(value: object) -> object:
     if isinstance(value, Decimal):
         return value
     if not isinstance(value, str) or not DECIMAL.fullmatch(value):
-        raise PydanticCustomError("decimal_text", 'Sent as text with at most 9 digits and 4 decimal places, such as "12.5"')
+        raise PydanticCustomError(
+            "decimal_text", 'Sent as text with at most 9 digits and 4 decimal places, such as "12.5"'
+        )
     return Decimal(value)
 
 
@@ -170,6 +172,8 @@ Quantity = Annotated[
     Decimal,
     BeforeValidator(_decimal),
     Field(gt=0),
-    WithJsonSchema({"type": "string", "pattern": f"^{DECIMAL.pattern}$", "description": "More than 0, at most 4 places"}),
+    WithJsonSchema(
+        {"type": "string", "pattern": f"^{DECIMAL.pattern}$", "description": "More than 0, at most 4 places"}
+    ),
 ]
 Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$", description="ISO 4217")]

@@ -19,6 +19,7 @@ Connection = psycopg.Connection[TupleRow]
 
 LOGINS = ("fieldlog_writer", "fieldlog_projector", "fieldlog_reader")
 MIGRATIONS = Path(__file__).parent / "schema"
+MIGRATION_NAMES = tuple(file.stem for file in sorted(MIGRATIONS.glob("*.sql")))
 MIGRATE_LOCK = 7305210330
 
 
@@ -72,12 +73,6 @@ def migrate(owner_url: str, login_urls: Mapping[str, str]) -> list[str]:
             connection.execute(file.read_bytes())
             connection.execute("insert into fieldlog.migrations (name) values (%s)", [file.stem])
         return [file.stem for file in pending]
-
-
-def migrations_pending(connection: Connection) -> list[str]:
-    """Return the names of migrations that this code has and the database has not."""
-    done = {name for (name,) in connection.execute("select name from fieldlog.migrations")}
-    return [file.stem for file in sorted(MIGRATIONS.glob("*.sql")) if file.stem not in done]
 
 
 def _make_login(connection: psycopg.Connection[Any], login: str, password: str | None) -> None:

@@ -37,7 +37,9 @@ class Settings(BaseModel):
     projector_url: SecretStr | None = Field(
         None, description="URL with which projectors and the reactor read the log and write views"
     )
-    reader_url: SecretStr | None = Field(None, description="URL with which the read API reads, behind row-level security")
+    reader_url: SecretStr | None = Field(
+        None, description="URL with which the read API reads, behind row-level security"
+    )
     master_key: Key | None = Field(None, description="Wraps the keys of personal data: 32 bytes in base64")
     cursor_key: Key | None = Field(None, description="Signs page cursors and stream tickets: 32 bytes in base64")
     jwks: str | None = Field(None, description="Where the public keys of tokens are: an https URL, or a file")
@@ -47,10 +49,16 @@ class Settings(BaseModel):
     token_issuer: str = Field("fieldlog", description="The `iss` that tokens must carry")
     token_audience: str = Field("fieldlog", description="The `aud` that tokens must carry")
     host: str = Field("127.0.0.1", description="Address on which both APIs listen")
+    problems: str | None = Field(
+        None, description="Base URL of the pages that describe problems; the read API's own by default"
+    )
+    cors_origins: str = Field("", description="Origins whose pages may call the APIs, separated by commas; * is any")
     write_port: int = Field(8001, ge=1, le=65535, description="Port of the write API")
     read_port: int = Field(8002, ge=1, le=65535, description="Port of the read API")
     max_body_bytes: int = Field(1_048_576, ge=1024, description="Largest request body, in bytes")
-    max_queued: int = Field(2_000, ge=1, description="Appends that may wait in one write process; more are answered 503")
+    max_queued: int = Field(
+        2_000, ge=1, description="Appends that may wait in one write process; more are answered 503"
+    )
     state_cache_mb: int = Field(
         64, ge=1, description="Folded states that one write process remembers, in MiB of their facts"
     )
@@ -69,12 +77,19 @@ class Settings(BaseModel):
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
         """Read all settings. Raises SettingsError naming each wrong one."""
-        given = {key.removeprefix(PREFIX).lower(): value for key, value in environment.items() if key.startswith(PREFIX)}
+        given = {
+            key.removeprefix(PREFIX).lower(): value for key, value in environment.items() if key.startswith(PREFIX)
+        }
         try:
             return cls.model_validate({key: value for key, value in given.items() if key in cls.model_fields})
         except ValidationError as error:
             wrong = "; ".join(f"{PREFIX}{str(one['loc'][0]).upper()}: {one['msg']}" for one in error.errors())
             raise SettingsError(wrong) from None
+
+    @property
+    def problems_url(self) -> str:
+        """Where the pages that describe problems are."""
+        return self.problems or f"http://{self.host}:{self.read_port}/problems/"
 
     def need(self, name: str) -> Any:
         """Return a setting that this process cannot do without. Raises SettingsError if it is not set."""

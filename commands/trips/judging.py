@@ -192,7 +192,8 @@ def _beginning(track: Track, first: int) -> list[int]:
         if code != SPEED and ahead >= AHEAD:
             certain.append(place)
             if code == KEPT and (
-                track.at[certain[0]] - track.at[place] >= STOP_US or metres(track, place, certain[0]) > 2 * STOP_RADIUS_M
+                track.at[certain[0]] - track.at[place] >= STOP_US
+                or metres(track, place, certain[0]) > 2 * STOP_RADIUS_M
             ):
                 break
         ahead += 1

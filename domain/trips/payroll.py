@@ -163,7 +163,14 @@ def lines_of(priced: Iterable[TripPriced]) -> list[PayrollLine]:
     for trip in priced:
         if trip.rate is not None and trip.volume is not None and trip.to_site_id is not None:
             rate = trip.rate
-            key = (trip.driver_id, trip.to_site_id, rate.amount_minor, rate.currency, rate.unit, trip.volume.normalize())
+            key = (
+                trip.driver_id,
+                trip.to_site_id,
+                rate.amount_minor,
+                rate.currency,
+                rate.unit,
+                trip.volume.normalize(),
+            )
             grouped[key] = grouped.get(key, 0) + 1
     lines = []
     for (driver, site, amount, currency, unit, volume), count in grouped.items():

@@ -191,7 +191,9 @@ def with_fixes(track: Track, batch: int, fixes: Iterable[tuple[Fix, int]]) -> Tr
         accuracy.insert(place, inf if fix.accuracy_m is None else fix.accuracy_m)
         ref.insert(place, fix_ref(batch, fix.index))
         verdict.insert(place, code)
-    return replace(track, at=at, latitude=latitude, longitude=longitude, accuracy=accuracy, ref=ref, verdict=bytes(verdict))
+    return replace(
+        track, at=at, latitude=latitude, longitude=longitude, accuracy=accuracy, ref=ref, verdict=bytes(verdict)
+    )
 
 
 def with_verdicts(track: Track, judged: Iterable[Judged]) -> Track:

@@ -93,7 +93,9 @@ def evolve(trip: Trip, happened: object) -> Trip:
     """Return the trip after what happened."""
     match happened:
         case TripScheduled(driver_id=driver, truck_id=truck, from_site_id=start, to_site_id=end):
-            return replace(trip, status="scheduled", driver_id=driver, truck_id=truck, from_site_id=start, to_site_id=end)
+            return replace(
+                trip, status="scheduled", driver_id=driver, truck_id=truck, from_site_id=start, to_site_id=end
+            )
         case TripStarted(odometer_km=odometer):
             return replace(trip, status="started", started=True, odometer_km=odometer)
         case LocationsRecorded():

@@ -51,7 +51,9 @@ class _Shape:
         hints = get_type_hints(cls, include_extras=True)
         marks = {name: mark for name, hint in hints.items() if (mark := _mark(hint)) is not None}
         self.personal = [_PersonalField(name, mark, _plain_decoder(hints[name])) for name, mark in marks.items()]
-        self.decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(_stored_twin(cls, hints, marks) if marks else cls)
+        self.decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(
+            _stored_twin(cls, hints, marks) if marks else cls
+        )
 
 
 def _mark(hint: Any) -> Personal | None:
@@ -146,12 +148,16 @@ class Codec(Mapper[UUID]):
     def to_domain_event(self, stored_event: StoredEvent) -> Any:
         """Return what happened, from the library's stored event."""
         originator_id, version = UUID(str(stored_event.originator_id)), stored_event.originator_version
-        return Happened(originator_id, version, self.decode(stored_event.topic, stored_event.state, originator_id, version))
+        return Happened(
+            originator_id, version, self.decode(stored_event.topic, stored_event.state, originator_id, version)
+        )
 
 
 def _person(mark: Personal, key: StreamKey, fact: object) -> Person:
     person = key.id if mark.of is None else getattr(fact, mark.of)
-    return Person(key.tenant_id, person_id(key.tenant_id, person), None if mark.day is None else getattr(fact, mark.day))
+    return Person(
+        key.tenant_id, person_id(key.tenant_id, person), None if mark.day is None else getattr(fact, mark.day)
+    )
 
 
 def _context(originator_id: UUID, version: int, name: str) -> bytes:

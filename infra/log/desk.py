@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -40,11 +40,12 @@ class NoSuchRecordError(Exception):
 
 
 class StaleVersionError(Exception):
-    """The record is no longer at the version that the caller expects."""
+    """The record is no longer at the version that the caller expects; `changed_fields` of its state are others since."""
 
-    def __init__(self, current: int) -> None:
+    def __init__(self, current: int, state: Any) -> None:
         super().__init__(f"the record is at version {current}")
-        self.current = current
+        self.current, self.state = current, state
+        self.changed_fields: list[str] = []
 
 
 class KeyReusedError(Exception):
@@ -200,10 +201,17 @@ class Desk:
                 return (await self._first_receipts([order]))[0]
             if answer.kind == APPENDED:
                 [outcome] = _placed([begun.outcome], answer)
+                if isinstance(outcome, StaleVersionError):
+                    outcome.changed_fields = await self._changed_fields(order, outcome)
                 if isinstance(outcome, Exception):
                     raise outcome
                 return outcome
             begun = await self._begin(order, first=False)
+
+    async def _changed_fields(self, order: Order, stale: StaleVersionError) -> list[str]:
+        own_id = stream_key(order.tenant_id, order.stream.name, order.id).originator_id
+        then = await self._states.folded(order.stream, await self._states.rows(LOAD_UNTIL, [own_id, order.if_match]))
+        return [one.name for one in fields(then) if getattr(then, one.name) != getattr(stale.state, one.name)]
 
     def _send(self, command_id: UUID, decided: _Decided) -> asyncio.Future[Answer]:
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
@@ -235,7 +243,7 @@ class Desk:
             return belief.state
 
         try:
-            _check_version(order, own.version)
+            _check_version(order, own.version, own.state)
             asked = Asked(order.tenant_id, order.id, order.by, order.at, order.now)
             asked = consult(order.command, own.state, asked, find)
             facts = decide(order.command, order.stream, own.state, asked)
@@ -246,7 +254,9 @@ class Desk:
         receipt = Receipt(order.id, own.version, 0, tuple([one.topic for one in stored]), answer)
         return _Decided(reads, receipt, stored, before)
 
-    def _believe(self, order: Order, facts: Sequence[On]) -> tuple[list[StoredFact], list[tuple[Belief, int, Any, int]]]:
+    def _believe(
+        self, order: Order, facts: Sequence[On]
+    ) -> tuple[list[StoredFact], list[tuple[Belief, int, Any, int]]]:
         """Write the facts as they will be stored, then believe them; return also what was believed before.
 
         Raises KeysNeeded, before anything is believed.
@@ -314,11 +324,11 @@ class Desk:
         return receipts
 
 
-def _check_version(order: Order, version: int) -> None:
+def _check_version(order: Order, version: int, state: Any) -> None:
     if version == 0 and (order.if_match is not None or not order.command.creates):
-        raise NoSuchRecordError if order.if_match is None else StaleVersionError(0)
+        raise NoSuchRecordError if order.if_match is None else StaleVersionError(0, state)
     if order.if_match not in (None, ANY_VERSION, version):
-        raise StaleVersionError(version)
+        raise StaleVersionError(version, state)
 
 
 def _placed(outcomes: Sequence[Receipt | Exception], answer: Answer) -> list[Receipt | Exception]:

@@ -141,7 +141,8 @@ class States:
         while True:
             try:
                 return [
-                    self._codec.decode(topic, state, originator, version) for originator, version, topic, state in stored
+                    self._codec.decode(topic, state, originator, version)
+                    for originator, version, topic, state in stored
                 ]
             except KeysNeeded as needed:
                 await self._fetch_keys(needed)

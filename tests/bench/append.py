@@ -90,7 +90,9 @@ def _figures(postgres: Postgres, seconds: float) -> list[Figure]:
                 target,
             ),
         ]
-    figures.append(Figure("eventsourcing recorder, 32 threads", "facts/s", lambda: library(postgres.url(), 32, seconds)))
+    figures.append(
+        Figure("eventsourcing recorder, 32 threads", "facts/s", lambda: library(postgres.url(), 32, seconds))
+    )
     figures.append(
         Figure(
             "append, 32 callers, again",

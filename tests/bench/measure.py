@@ -118,8 +118,22 @@ def pgbench(postgres: Postgres, clients: int, seconds: float) -> float:
         script.write(INSERT)
         script.flush()
         Path(script.name).chmod(0o644)
-        options = ["-n", "-M", "prepared", "-f", script.name, "-c", str(clients), "-j", "2", "-T", f"{max(1, seconds):.0f}"]
-        output = subprocess.run([postgres.bin / "pgbench", *options, url], check=True, capture_output=True, text=True).stdout
+        options = [
+            "-n",
+            "-M",
+            "prepared",
+            "-f",
+            script.name,
+            "-c",
+            str(clients),
+            "-j",
+            "2",
+            "-T",
+            f"{max(1, seconds):.0f}",
+        ]
+        output = subprocess.run(
+            [postgres.bin / "pgbench", *options, url], check=True, capture_output=True, text=True
+        ).stdout
     found = re.search(r"tps = ([\d.]+)", output)
     assert found is not None, output
     return float(found[1])

@@ -43,7 +43,9 @@ def order(id: str, command: Command, key: str | None = None, if_match: int | Non
         at=NOW,
         now=NOW,
         command_id=keyed_command_id(TENANT, "ana", f"/counters/{id}", key) if key else random_command_id(),
-        envelope=Envelope(command="counters.count", actor="ana", fingerprint=command.model_dump_json() if key else None),
+        envelope=Envelope(
+            command="counters.count", actor="ana", fingerprint=command.model_dump_json() if key else None
+        ),
         client=Client(ip="192.0.2.7"),
         if_match=if_match,
     )

@@ -55,7 +55,8 @@ class Tail:
             while True:
                 after = self.seen[-1][0] if self.seen else 0
                 found = connection.execute(
-                    "select notification_id, leaf from fieldlog.log where notification_id > %s order by 1 limit 50", [after]
+                    "select notification_id, leaf from fieldlog.log where notification_id > %s order by 1 limit 50",
+                    [after],
                 ).fetchall()
                 self.seen += found
                 if last and not found:

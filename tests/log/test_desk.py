@@ -67,7 +67,9 @@ def test_a_command_behind_one_that_did_not_come_to_pass_is_decided_again(databas
     assert counts(database) == [1, 2, 3, 1, 4, 2, 5, 3, 6, 4, 7, 5]
 
 
-def test_the_same_key_gives_the_first_receipt_again_even_where_the_command_would_now_be_refused(database: Database) -> None:
+def test_the_same_key_gives_the_first_receipt_again_even_where_the_command_would_now_be_refused(
+    database: Database,
+) -> None:
     async def story() -> None:
         async with open_desk(database.writer) as desk, open_desk(database.writer) as other:
             first = await desk.carry_out(order("a", CountEven(), key="k"))

@@ -1,0 +1,142 @@
+"""What stands behind both APIs: FastAPI with every failure as a problem; health, metrics, and a tuned garbage collector."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.middleware.cors import CORSMiddleware
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.exceptions import HTTPException
+
+from infra.settings import Settings
+from infra.web.edge import App, Edge, context_of
+from infra.web.problems import (
+    CONTENT_TYPE,
+    INTERNAL,
+    INVALID_INPUT,
+    MALFORMED_BODY,
+    METHOD_NOT_ALLOWED,
+    NOT_FOUND,
+    Kind,
+    ProblemError,
+    encode,
+    pointer,
+)
+
+EXPOSED = ["ETag", "Position", "Link", "Retry-After", "X-Request-Id", "Event-Id"]
+Check = Callable[[], Awaitable[str]]
+
+
+@dataclass
+class Health:
+    """What a process says of itself: alive, started, and ready if every check passes; false while it drains."""
+
+    checks: Mapping[str, Check]
+    started: bool = False
+    draining: bool = False
+    notes: dict[str, str] = field(default_factory=dict)
+
+    async def ready(self) -> tuple[bool, dict[str, str]]:
+        """Return whether requests should come here, and what each check says."""
+        said = {"started": "yes" if self.started else "no", "draining": "yes" if self.draining else "no"}
+        ready = self.started and not self.draining
+        for name, check in self.checks.items():
+            try:
+                said[name] = await check()
+            except Exception as error:
+                ready = False
+                said[name] = f"failed: {type(error).__name__}: {error}"
+        return ready, said
+
+
+def framework(
+    title: str,
+    description: str,
+    health: Health,
+    lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]],
+) -> FastAPI:
+    """Return an application that answers for its health, and answers every failure as a problem."""
+    app = FastAPI(title=title, description=description, version="1", lifespan=lifespan, redoc_url=None)
+    app.add_exception_handler(ProblemError, _problem)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(Exception, _internal)
+
+    @app.get("/livez", tags=["health"])
+    async def livez() -> dict[str, str]:
+        """Say that the process runs its event loop."""
+        return {"status": "alive"}
+
+    @app.get("/startupz", tags=["health"])
+    async def startupz(response: Response) -> dict[str, str]:
+        """Say whether the process has started."""
+        response.status_code = 200 if health.started else 503
+        return {"status": "started" if health.started else "starting"}
+
+    @app.get("/readyz", tags=["health"])
+    async def readyz(response: Response, verbose: str | None = None) -> dict[str, Any]:
+        """Say whether requests should come here; `?verbose` lists the checks."""
+        ready, said = await health.ready()
+        response.status_code = 200 if ready else 503
+        return {"status": "ready" if ready else "not ready"} | ({"checks": said} if verbose is not None else {})
+
+    @app.get("/metrics", tags=["health"])
+    async def metrics() -> Response:
+        """Return the metrics in Prometheus's text format."""
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+    return app
+
+
+def edged(app: App, settings: Settings) -> App:
+    """Return an application behind the edge, answering pages of other origins if the settings allow it."""
+    origins = [origin.strip() for origin in settings.cors_origins.split(",") if origin.strip()]
+    if origins:
+        app = CORSMiddleware(
+            app, allow_origins=origins, allow_methods=["*"], allow_headers=["*"], expose_headers=EXPOSED, max_age=3600
+        )
+    return Edge(app, settings.problems_url)
+
+
+def tune_collector() -> None:
+    """Keep the garbage collector away from what lives as long as the process, and from every few requests."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 1000)
+
+
+async def _problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ProblemError)
+    document = context_of(request.scope).document(error)
+    return Response(encode(document), error.kind.status, error.headers, CONTENT_TYPE)
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    known = {404: NOT_FOUND, 405: METHOD_NOT_ALLOWED, 400: MALFORMED_BODY}
+    kind = known.get(error.status_code) or Kind(f"http-{error.status_code}", error.status_code, error.detail)
+    return await _problem(request, ProblemError(kind, headers=error.headers))
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    errors = []
+    for one in error.errors():
+        place, *rest = one["loc"]
+        where = (
+            {"pointer": pointer(rest)}
+            if place == "body"
+            else {"parameter" if place != "header" else "header": rest[-1]}
+        )
+        errors.append(where | {"code": one["type"], "detail": one["msg"]})
+    return await _problem(request, ProblemError(INVALID_INPUT, errors=errors))
+
+
+async def _internal(request: Request, error: Exception) -> Response:  # noqa: ARG001
+    return await _problem(request, ProblemError(INTERNAL))

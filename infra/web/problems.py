@@ -1,0 +1,140 @@
+"""Problems: every answer that is not a success, as RFC 9457 has it. The table is all of them but the refusals.
+
+A refusal's code is the name of its class and its title the docstring; each problem has a page under its type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from inspect import cleandoc
+from typing import Any
+
+import msgspec
+from pydantic import ValidationError
+
+from domain.kernel import NotYours, Refused
+
+CONTENT_TYPE = "application/problem+json"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of problem: its stable code, its status, and the title that is the same each time."""
+
+    code: str
+    status: int
+    title: str
+
+
+MALFORMED_BODY = Kind("malformed-body", 400, "The body is not JSON.")
+MALFORMED_HEADER = Kind("malformed-header", 400, "A header does not have the form it should have.")
+MALFORMED_QUERY = Kind("malformed-query", 400, "A query parameter does not have the form it should have.")
+UNAUTHENTICATED = Kind("unauthenticated", 401, "A valid bearer token is needed.")
+NOT_ALLOWED = Kind("not-allowed", 403, "None of the token's roles may do this.")
+NOT_FOUND = Kind("not-found", 404, "There is nothing at this address.")
+NO_SUCH_RECORD = Kind("no-such-record", 404, "There is no such record.")
+METHOD_NOT_ALLOWED = Kind("method-not-allowed", 405, "This address does not answer to this method.")
+NOT_CARRIED_OUT = Kind("not-carried-out", 424, "Another command of the atomic batch was answered no.")
+STALE_VERSION = Kind("stale-version", 412, "The record has changed since the version that was named.")
+TOO_LARGE = Kind("too-large", 413, "The body is larger than this service takes.")
+WRONG_CONTENT_TYPE = Kind("wrong-content-type", 415, "The body is sent as application/json.")
+INVALID_INPUT = Kind("invalid-input", 422, "Something that was sent cannot be accepted in any state.")
+KEY_REUSED = Kind("key-reused", 422, "The idempotency key was used before with another payload.")
+VERSION_REQUIRED = Kind("version-required", 428, "This command overwrites what its sender saw, so If-Match is needed.")
+INTERNAL = Kind("internal", 500, "Something went wrong here; the trace id finds it in our logs.")
+BUSY = Kind("busy", 503, "No answer could be had in time; ask again, with the same idempotency key if it is a command.")
+LAGGING = Kind("lagging", 503, "The view has not come as far as was asked for.")
+
+KINDS = (
+    MALFORMED_BODY,
+    MALFORMED_HEADER,
+    MALFORMED_QUERY,
+    UNAUTHENTICATED,
+    NOT_ALLOWED,
+    NOT_FOUND,
+    NO_SUCH_RECORD,
+    METHOD_NOT_ALLOWED,
+    STALE_VERSION,
+    TOO_LARGE,
+    WRONG_CONTENT_TYPE,
+    INVALID_INPUT,
+    KEY_REUSED,
+    NOT_CARRIED_OUT,
+    VERSION_REQUIRED,
+    INTERNAL,
+    BUSY,
+    LAGGING,
+)
+
+
+class ProblemError(Exception):
+    """Ends a request with a problem. `errors` say where: {pointer | header | parameter, code, detail}."""
+
+    def __init__(
+        self,
+        kind: Kind,
+        detail: str | None = None,
+        *,
+        errors: Sequence[Mapping[str, Any]] = (),
+        headers: Mapping[str, str] | None = None,
+        **members: Any,
+    ) -> None:
+        super().__init__(kind.code)
+        self.kind, self.detail, self.errors, self.members = kind, detail, errors, members
+        self.headers = dict(headers or {})
+
+    def document(self, problems_url: str, request_id: str, trace_id: str) -> dict[str, Any]:
+        """Return the problem as it is sent."""
+        document = {
+            "type": problems_url + self.kind.code,
+            "title": self.kind.title,
+            "status": self.kind.status,
+            "detail": self.detail or self.kind.title,
+            "instance": f"urn:uuid:{request_id}",
+            "code": self.kind.code,
+            "trace_id": trace_id,
+        }
+        if self.errors:
+            document["errors"] = list(self.errors)
+        return document | self.members
+
+
+def refusal_kind(refused: type[Refused]) -> Kind:
+    """Return the kind of a refusal: 409, or 403 for what belongs to somebody else."""
+    return Kind(refused.__name__, 403 if issubclass(refused, NotYours) else 409, cleandoc(refused.__doc__ or ""))
+
+
+def refusal(refused: Refused) -> ProblemError:
+    """Return the problem that a refusal is."""
+    problem = ProblemError(refusal_kind(type(refused)))
+    if refused.details:
+        problem.members["details"] = refused.details
+    return problem
+
+
+def header_problem(name: str, detail: str, kind: Kind = MALFORMED_HEADER) -> ProblemError:
+    """Return the problem of one header."""
+    return ProblemError(kind, detail, errors=[{"header": name, "code": kind.code, "detail": detail}])
+
+
+def invalid(error: ValidationError, prefix: str = "#") -> ProblemError:
+    """Return the problem of a body that does not validate, with a JSON pointer (RFC 6901) to each place."""
+    errors = error.errors(include_url=False, include_context=False, include_input=False)
+    if errors and errors[0]["type"] == "json_invalid":
+        return ProblemError(MALFORMED_BODY, errors[0]["msg"])
+    return ProblemError(
+        INVALID_INPUT,
+        f"{len(errors)} {'place needs' if len(errors) == 1 else 'places need'} another value.",
+        errors=[{"pointer": pointer(one["loc"], prefix), "code": one["type"], "detail": one["msg"]} for one in errors],
+    )
+
+
+def pointer(location: Iterable[str | int], prefix: str = "#") -> str:
+    """Return a location as a JSON pointer in a URI fragment."""
+    return prefix + "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in location)
+
+
+def encode(document: Any) -> bytes:
+    """Return JSON."""
+    return msgspec.json.encode(document)

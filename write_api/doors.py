@@ -1,0 +1,214 @@
+"""The doors: how a command comes in over HTTP, and how its outcome goes out.
+
+They stand below the framework's routes on purpose: a command is validated once by pydantic's core, decided, appended, and
+answered with bytes. What they do not serve goes to the framework behind them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from hashlib import sha256
+from typing import Any
+
+import msgspec
+from prometheus_client import Counter
+from pydantic import ValidationError
+
+from domain.catalog import STREAMS
+from domain.kernel import Refused
+from infra.log.desk import (
+    BusyError,
+    Desk,
+    KeyReusedError,
+    NoSuchRecordError,
+    NotCarriedOutError,
+    Order,
+    Receipt,
+    StaleVersionError,
+)
+from infra.log.identity import keyed_command_id
+from infra.web.edge import App, Receive, Scope, Send, context_of, header, respond
+from infra.web.problems import (
+    BUSY,
+    INVALID_INPUT,
+    KEY_REUSED,
+    METHOD_NOT_ALLOWED,
+    NO_SUCH_RECORD,
+    NOT_CARRIED_OUT,
+    NOT_FOUND,
+    STALE_VERSION,
+    TOO_LARGE,
+    WRONG_CONTENT_TYPE,
+    ProblemError,
+    encode,
+    invalid,
+    refusal,
+)
+from infra.web.tokens import Principal
+from write_api.orders import ID, ROUTES, Batch, Request, must_be_allowed
+
+COMMANDS_TOTAL = Counter("command_total", "Commands by outcome", ["name", "outcome"])
+
+
+class Door:
+    """Answers `POST /{stream}/{id}/{verb}` and `POST /commands`; everything else goes on to `behind`."""
+
+    def __init__(
+        self,
+        desk: Callable[[], Desk],
+        authenticate: Callable[[Scope], Awaitable[Principal]],
+        behind: App,
+        max_body_bytes: int,
+    ) -> None:
+        self._desk, self._authenticate, self._behind, self._max_body_bytes = desk, authenticate, behind, max_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] == "http":
+            path = scope["path"]
+            if path == "/commands":
+                return await self._batch(scope, receive, send)
+            parts = path.split("/")
+            if len(parts) == 4 and parts[1] in STREAMS:
+                return await self._single(scope, receive, send, parts[1], parts[2], parts[3])
+        return await self._behind(scope, receive, send)
+
+    async def _single(  # noqa: PLR0913, PLR0917
+        self, scope: Scope, receive: Receive, send: Send, stream: str, id: str, verb: str
+    ) -> None:
+        route = ROUTES.get((stream, verb))
+        if route is None:
+            raise ProblemError(NOT_FOUND, f"{stream} have no command {verb!r}.")
+        context = context_of(scope)
+        context.route = f"/{stream}/{{id}}/{verb}"
+        _must_post(scope)
+        request = Request(scope, context, await self._authenticate(scope))
+        must_be_allowed(route, request.principal)
+        if not ID.fullmatch(id):
+            detail = "An id begins with a letter or digit and has at most 128 of A-Z a-z 0-9 . _ ~ : -"
+            raise ProblemError(INVALID_INPUT, detail, errors=[{"parameter": "id", "code": "id", "detail": detail}])
+        body = await self._body(scope, receive)
+        try:
+            command = route.command.model_validate_json(body or b"{}")
+        except ValidationError as error:
+            raise invalid(error) from None
+        order = request.order(route, id, command)
+        context.fields |= {"command": route.name, "id": id}
+        try:
+            receipt = await self._desk().carry_out(order)
+        except Exception as error:
+            problem = problem_of(error)
+            COMMANDS_TOTAL.labels(route.name, problem.kind.code).inc()
+            raise problem from error
+        COMMANDS_TOTAL.labels(route.name, "accepted").inc()
+        context.fields["version"] = receipt.version
+        headers = [(b"etag", b'"%d"' % receipt.version), (b"position", b"%d" % receipt.position)]
+        await respond(send, 200, encode(receipt_document(receipt)), headers)
+
+    async def _batch(self, scope: Scope, receive: Receive, send: Send) -> None:
+        context = context_of(scope)
+        context.route = "/commands"
+        _must_post(scope)
+        request = Request(scope, context, await self._authenticate(scope))
+        try:
+            batch = Batch.model_validate_json(await self._body(scope, receive))
+        except ValidationError as error:
+            raise invalid(error) from None
+        orders = [request.tried(n, item) for n, item in enumerate(batch.items)]
+        outcomes = await (self._together(request, batch, orders) if batch.atomic else self._one_by_one(orders))
+        items = []
+        for item, outcome in zip(batch.items, outcomes, strict=True):
+            name = f"{item.stream}.{item.verb}" if (item.stream, item.verb) in ROUTES else "unknown"
+            if isinstance(outcome, Receipt):
+                COMMANDS_TOTAL.labels(name, "accepted").inc()
+                items.append({"op": item.op, "status": 200, "receipt": receipt_document(outcome)})
+                continue
+            problem = problem_of(outcome)
+            COMMANDS_TOTAL.labels(name, problem.kind.code).inc()
+            items.append({"op": item.op, "status": problem.kind.status, "problem": context.document(problem)})
+        context.fields |= {"items": len(items)}
+        await respond(send, 200, encode({"items": items}), [])
+
+    async def _one_by_one(self, orders: Sequence[Order | ProblemError]) -> Sequence[Receipt | Exception]:
+        done = iter(await self._desk().carry_out_all([order for order in orders if isinstance(order, Order)]))
+        return [next(done) if isinstance(order, Order) else order for order in orders]
+
+    async def _together(
+        self, request: Request, batch: Batch, orders: Sequence[Order | ProblemError]
+    ) -> Sequence[Receipt | Exception]:
+        """Carry out an atomic batch: one command, whose key is all of its ops."""
+        sound = [order for order in orders if isinstance(order, Order)]
+        if len(sound) < len(orders):
+            return [order if isinstance(order, ProblemError) else NotCarriedOutError() for order in orders]
+        principal, key = request.principal, "\n".join(item.op for item in batch.items)
+        command_id = keyed_command_id(principal.tenant_id, principal.actor.subject, "/commands", key)
+        fingerprint = sha256("".join(str(order.envelope.fingerprint) for order in sound).encode()).hexdigest()
+        try:
+            return await self._desk().carry_out_together(
+                [
+                    replace(
+                        order,
+                        command_id=command_id,
+                        envelope=msgspec.structs.replace(order.envelope, fingerprint=fingerprint, op=item.op),
+                    )
+                    for order, item in zip(sound, batch.items, strict=True)
+                ]
+            )
+        except (BusyError, KeyReusedError) as error:
+            raise problem_of(error) from error
+
+    async def _body(self, scope: Scope, receive: Receive) -> bytes:
+        """Read the body. Raises ProblemError: too large, or not said to be JSON."""
+        body = bytearray()
+        while True:
+            message = await receive()
+            body += message.get("body", b"")
+            if len(body) > self._max_body_bytes:
+                raise ProblemError(
+                    TOO_LARGE, f"At most {self._max_body_bytes} bytes are taken.", headers={"Connection": "close"}
+                )
+            if not message.get("more_body"):
+                break
+        if body:
+            content_type = (header(scope, b"content-type") or b"").split(b";")[0].strip().lower()
+            if content_type != b"application/json":
+                raise ProblemError(WRONG_CONTENT_TYPE)
+        return bytes(body)
+
+
+def receipt_document(receipt: Receipt) -> dict[str, Any]:
+    """Return a receipt as it is sent."""
+    document = {"id": receipt.id, "version": receipt.version, "position": receipt.position, "facts": receipt.facts}
+    return document if receipt.answer is None else document | receipt.answer.model_dump(mode="json")
+
+
+def problem_of(error: Exception) -> ProblemError:
+    """Return the problem of a command that has no receipt; what is no answer of ours is raised again."""
+    match error:
+        case ProblemError():
+            return error
+        case Refused():
+            return refusal(error)
+        case NoSuchRecordError():
+            return ProblemError(NO_SUCH_RECORD)
+        case StaleVersionError():
+            return ProblemError(
+                STALE_VERSION,
+                f"The record is at version {error.current}.",
+                current_version=error.current,
+                current_etag=f'"{error.current}"',
+                changed_fields=error.changed_fields,
+            )
+        case KeyReusedError():
+            return ProblemError(KEY_REUSED)
+        case NotCarriedOutError():
+            return ProblemError(NOT_CARRIED_OUT)
+        case BusyError():
+            return ProblemError(BUSY, headers={"Retry-After": "1"})
+    raise error
+
+
+def _must_post(scope: Scope) -> None:
+    if scope["method"] != "POST":
+        raise ProblemError(METHOD_NOT_ALLOWED, "Commands are sent with POST.", headers={"Allow": "POST"})

@@ -1,0 +1,208 @@
+"""Orders: what a request's path, headers, token and body ask for, checked and put together."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from typing import Annotated, Any, NamedTuple, cast
+
+import http_sf
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
+from pydantic_core import PydanticCustomError
+
+from commands.catalog import COMMANDS
+from commands.kernel import Command, Id, Moment, Role
+from domain.catalog import STREAMS
+from domain.kernel import Stream
+from infra.log.codec import Client, Envelope
+from infra.log.desk import ANY_VERSION, Order
+from infra.log.identity import keyed_command_id, random_command_id
+from infra.web.edge import Context, Scope
+from infra.web.problems import (
+    INVALID_INPUT,
+    NOT_ALLOWED,
+    NOT_FOUND,
+    VERSION_REQUIRED,
+    ProblemError,
+    encode,
+    header_problem,
+    invalid,
+)
+from infra.web.tokens import Principal
+
+FURTHEST_AHEAD = timedelta(minutes=5)
+ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~:-]{0,127}")
+BARE_KEY = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,255}")
+ENTITY_TAG = re.compile(r'(?:W/)?"([0-9]{1,18})(?:\.[^"]*)?"')
+PRINTABLE = re.compile(rb"[\x20-\x7e]{1,128}")
+NO_VERSION = -2
+MOST_ITEMS = 1000
+_MOMENT: TypeAdapter[datetime] = TypeAdapter(Moment)
+
+
+class Route(NamedTuple):
+    """A command's address: its stream and class, and its name in envelopes and logs."""
+
+    stream: Stream[Any]
+    command: type[Command]
+    name: str
+
+
+ROUTES: Mapping[tuple[str, str], Route] = {
+    (stream, verb): Route(STREAMS[stream], command, f"{stream}.{verb}")
+    for stream, verbs in COMMANDS.items()
+    for verb, command in verbs.items()
+    if command.allows - {Role.SYSTEM}
+}
+
+
+class Item(BaseModel):
+    """One command of a batch; `op` is the client's name for it, and its idempotency key."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    op: Annotated[str, Field(pattern=r"^[\x21\x23-\x5b\x5d-\x7e]{1,255}$")]
+    stream: Annotated[str, Field(max_length=64)]
+    id: Id
+    verb: Annotated[str, Field(max_length=64)]
+    body: dict[str, Any] = Field(default_factory=dict)
+    if_match: int | Annotated[str, Field(max_length=300)] | None = None
+    occurred_at: Moment | None = None
+
+
+class Batch(BaseModel):
+    """Commands to be carried out in their order; `atomic`: all of them or none."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    items: Annotated[list[Item], Field(min_length=1, max_length=MOST_ITEMS)]
+    atomic: bool = False
+
+    @field_validator("items")
+    @classmethod
+    def _distinct(cls, items: list[Item]) -> list[Item]:
+        if len({item.op for item in items}) != len(items):
+            raise PydanticCustomError("op_repeated", "Every item of a batch has an op of its own")
+        return items
+
+
+class Request:
+    """What every command of one request shares: who sends it, from where, and its headers."""
+
+    def __init__(self, scope: Scope, context: Context, principal: Principal) -> None:
+        self.principal, self._context, self._now = principal, context, datetime.now(UTC)
+        self._headers = dict(scope["headers"])
+        context.fields |= {"tenant": str(principal.tenant_id), "principal": principal.actor.subject}
+        agent = self._text(b"user-agent")
+        self._client = Client((scope.get("client") or (None,))[0], agent and agent[:300], principal.session)
+
+    def order(self, route: Route, id: str, command: Command) -> Order:
+        """Return the order that this request's headers and body make. Raises ProblemError."""
+        key = self._text(b"idempotency-key")
+        occurred_at = self._text(b"occurred-at")
+        if_match = self._text(b"if-match")
+        return self._order(
+            route,
+            id,
+            command,
+            key=_key(key) if key is not None else None,
+            at=_occurred_at(occurred_at) if occurred_at is not None else None,
+            if_match=if_match,
+        )
+
+    def tried(self, number: int, item: Item) -> Order | ProblemError:
+        """Return the order that an item of a batch makes, or why it makes none."""
+        route = ROUTES.get((item.stream, item.verb))
+        try:
+            if route is None:
+                raise ProblemError(NOT_FOUND, f"There is no command {item.verb!r} of {item.stream!r}.")
+            must_be_allowed(route, self.principal)
+            command = route.command.model_validate_json(encode(item.body))
+            if_match = f'"{item.if_match}"' if isinstance(item.if_match, int) else item.if_match
+            return self._order(route, item.id, command, key=item.op, at=item.occurred_at, if_match=if_match)
+        except ValidationError as error:
+            return invalid(error, f"#/items/{number}/body")
+        except ProblemError as problem:
+            return problem
+
+    def _order(  # noqa: PLR0913
+        self, route: Route, id: str, command: Command, *, key: str | None, at: datetime | None, if_match: str | None
+    ) -> Order:
+        if at is not None and at > self._now + FURTHEST_AHEAD:
+            raise header_problem("Occurred-At", "At most 5 minutes ahead of this service's clock.", INVALID_INPUT)
+        if if_match is None and command.needs_version:
+            raise ProblemError(VERSION_REQUIRED)
+        principal = self.principal
+        actor = principal.actor
+        if key is None:
+            command_id, fingerprint = random_command_id(), None
+        else:
+            path = f"/{route.stream.name}/{id}/{route.name.partition('.')[2]}"
+            command_id = keyed_command_id(principal.tenant_id, actor.subject, path, key)
+            fingerprint = sha256(command.model_dump_json().encode()).hexdigest()
+        application = self._headers.get(b"x-application-name", b"")
+        correlation = self._headers.get(b"x-correlation-id", b"")
+        envelope = Envelope(
+            command=route.name,
+            actor=actor.subject,
+            roles=principal.roles,
+            application=application.decode() if PRINTABLE.fullmatch(application) else None,
+            request_id=str(self._context.request_id),
+            correlation_id=correlation.decode() if PRINTABLE.fullmatch(correlation) else str(self._context.request_id),
+            traceparent=self._context.traceparent,
+            fingerprint=fingerprint,
+        )
+        return Order(
+            tenant_id=principal.tenant_id,
+            stream=route.stream,
+            id=id,
+            command=command,
+            by=actor,
+            at=at or self._now,
+            now=self._now,
+            command_id=command_id,
+            envelope=envelope,
+            client=self._client,
+            if_match=_version(if_match) if if_match is not None else None,
+        )
+
+    def _text(self, name: bytes) -> str | None:
+        value = self._headers.get(name)
+        return value.decode("latin-1") if value is not None else None
+
+
+def must_be_allowed(route: Route, principal: Principal) -> None:
+    """Raise ProblemError if none of the principal's roles may ask for this command."""
+    if not principal.actor.roles & route.command.allows:
+        allowed = ", ".join(sorted(route.command.allows - {Role.SYSTEM}))
+        raise ProblemError(NOT_ALLOWED, f"{route.name} is for: {allowed}.")
+
+
+def _key(text: str) -> str:
+    """Return an idempotency key: a structured field string, or bare characters."""
+    if BARE_KEY.fullmatch(text):
+        return text
+    key: object = None
+    with suppress(ValueError):
+        key = cast(tuple[object, object], http_sf.parse(text.encode(), tltype="item"))[0]
+    if not isinstance(key, str) or not 0 < len(key) <= 255:
+        raise header_problem("Idempotency-Key", "A quoted string of 1 to 255 printable ASCII characters.")
+    return key
+
+
+def _occurred_at(text: str) -> datetime:
+    try:
+        return _MOMENT.validate_strings(text)
+    except ValidationError:
+        raise header_problem("Occurred-At", "A date and time with its offset, such as 2026-11-20T08:15:00Z.") from None
+
+
+def _version(text: str) -> int:
+    """Return the version that If-Match names; a tag that is none of ours matches no version."""
+    if text == "*":
+        return ANY_VERSION
+    found = ENTITY_TAG.fullmatch(text)
+    return int(found[1]) if found else NO_VERSION
