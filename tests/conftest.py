@@ -9,11 +9,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
 from infra.database import LOGINS, migrate
+from infra.local.home import Home
 from infra.local.postgres import Postgres
+from infra.settings import Settings
 
 TEMPLATE = "fieldlog_template"
 _numbers = count(1)
@@ -49,3 +52,27 @@ def database(postgres: Postgres) -> Database:
     name = f"test_{next(_numbers)}"
     postgres.make_database(name, TEMPLATE)
     return Database(postgres.url(database=name), *(postgres.url(login, name) for login in LOGINS))
+
+
+TENANT = UUID("0192f000-0000-7000-8000-000000000001")
+NEIGHBOUR = UUID("0192f000-0000-7000-8000-000000000002")
+
+
+@pytest.fixture(scope="session")
+def keys(tmp_path_factory: pytest.TempPathFactory, postgres: Postgres) -> dict[str, str]:
+    """The keys of a local set-up, as settings."""
+    home = Home(tmp_path_factory.mktemp("home"))
+    home.postgres = postgres
+    return {name: value for name, value in home.environment().items() if not name.endswith("_URL")}
+
+
+@pytest.fixture
+def settings(database: Database, keys: dict[str, str]) -> Settings:
+    """Settings over a fresh database."""
+    urls = {
+        "FIELDLOG_DATABASE_URL": database.owner,
+        "FIELDLOG_WRITER_URL": database.writer,
+        "FIELDLOG_PROJECTOR_URL": database.projector,
+        "FIELDLOG_READER_URL": database.reader,
+    }
+    return Settings.from_environment({**keys, **urls})

@@ -229,6 +229,7 @@ create policy tenant on fieldlog.log for select to fieldlog_reader
 
 revoke all on all functions in schema fieldlog from public;
 grant usage on schema fieldlog to fieldlog_writer, fieldlog_projector, fieldlog_reader;
+grant select on fieldlog.migrations to fieldlog_writer, fieldlog_projector, fieldlog_reader;
 grant select on fieldlog.log to fieldlog_writer, fieldlog_projector, fieldlog_reader;
 grant select on fieldlog.keys to fieldlog_writer, fieldlog_projector;
 grant select, insert, update on fieldlog.bookmarks to fieldlog_writer, fieldlog_projector;

@@ -42,7 +42,7 @@ class Context:
     traceparent: str
     problems_url: str
     started: float
-    route: str = "unknown"
+    route: str = ""
     fields: dict[str, Any] = field(default_factory=dict)
 
     def document(self, problem: ProblemError) -> dict[str, Any]:
@@ -122,12 +122,13 @@ def _begin(scope: Scope, problems_url: str) -> Context:
 
 def _end(scope: Scope, context: Context, status: int) -> None:
     duration = time.perf_counter() - context.started
-    REQUESTS.labels(scope["method"], context.route, status).inc()
-    DURATIONS.labels(context.route).observe(duration)
+    route = context.route or getattr(scope.get("route"), "path", "unmatched")
+    REQUESTS.labels(scope["method"], route, status).inc()
+    DURATIONS.labels(route).observe(duration)
     (lines.warning if duration > SLOW_S else lines.info)(
         "request",
         method=scope["method"],
-        route=context.route,
+        route=route,
         status=status,
         duration_ms=round(duration * 1000, 2),
         request_id=str(context.request_id),
