@@ -18,6 +18,7 @@ from domain.tenants import (
     TenantNotOpen,
     TenantOpened,
     TimeZoneChanged,
+    expiry,
 )
 
 KNOWN_ZONES = frozenset(available_timezones())
@@ -83,7 +84,8 @@ class ExpireFixes(Command):
     def decide(self, tenant: Tenant, asked: Asked) -> Decision:
         if not tenant.open:
             raise TenantNotOpen
-        if asked.now < tenant.expires(self.through):
-            raise NotDueYet(due=tenant.expires(self.through).isoformat())
+        due = expiry(self.through, tenant.gps_days)
+        if asked.now < due:
+            raise NotDueYet(due=due.isoformat())
         if tenant.expired_through < self.through:
             yield FixesExpired(through=self.through)

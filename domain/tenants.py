@@ -60,9 +60,10 @@ class Tenant:
         candidates = [(start, at.astimezone(ZoneInfo(name)).date()) for start, name in self.zones]
         return next((day for start, day in reversed(candidates) if start <= day), candidates[0][1])
 
-    def expires(self, arrived: date) -> datetime:
-        """Return the moment from which fixes that arrived on this UTC day may be forgotten."""
-        return datetime.combine(arrived, time(), UTC) + timedelta(days=1 + self.gps_days)
+
+def expiry(arrived: date, gps_days: int) -> datetime:
+    """Return the moment from which fixes that arrived on this UTC day may be forgotten."""
+    return datetime.combine(arrived, time(), UTC) + timedelta(days=1 + gps_days)
 
 
 def evolve(tenant: Tenant, happened: object) -> Tenant:

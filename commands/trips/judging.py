@@ -62,7 +62,7 @@ def judge(track: Track, fixes: Sequence[Fix], arrival: Arrival) -> LocationsReco
     def day(place: int) -> date:
         return arrival.local_date(moment(grown.at[place]))
 
-    stops, unstopped = found.changed_stops(day)
+    stops, unstopped, dwell_seconds = found.changed_stops(day)
     return LocationsRecorded(
         driver_id=arrival.driver_id,
         arrived=arrival.now.date(),
@@ -73,6 +73,7 @@ def judge(track: Track, fixes: Sequence[Fix], arrival: Arrival) -> LocationsReco
         moved=found.moved(day),
         stops=stops,
         unstopped=unstopped,
+        dwell_seconds=dwell_seconds,
         late=sum(grown.at[place] < newest for place in found.accepted()),
     )
 
@@ -117,8 +118,8 @@ class Rejudged:
                 won[day(end)] += sign * round(metres(self.track, start, end) * 1000)
         return tuple(Moved(day=on, mm=mm) for on, mm in sorted(won.items()) if mm)
 
-    def changed_stops(self, day: Callable[[int], date]) -> tuple[tuple[Stop, ...], tuple[FixRef, ...]]:
-        """Return the new or changed stops, and the first fixes of those that are none any more."""
+    def changed_stops(self, day: Callable[[int], date]) -> tuple[tuple[Stop, ...], tuple[FixRef, ...], int]:
+        """Return the new or changed stops, the first fixes of those that are none any more, and the seconds won or lost."""
         at = self.track.at
         found = {
             ref: Stop(first=ref, last=_ref(self.track, last), day=day(first), seconds=(at[last] - at[first]) // SECOND)
@@ -130,6 +131,7 @@ class Rejudged:
         return (
             tuple(stop for first, stop in found.items() if former.get(first) != stop),
             tuple(first for first in former if first not in found),
+            sum(stop.seconds for stop in found.values()) - sum(stop.seconds for stop in former.values()),
         )
 
 

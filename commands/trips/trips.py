@@ -288,11 +288,12 @@ class FlagTrip(Command):
 
 
 class SiteDwellSent(BaseModel):
-    """Seconds spent standing at a site, or elsewhere."""
+    """Seconds spent standing at a site, or elsewhere, in stops that began on a local date."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     site_id: Id | None
+    day: date
     seconds: Annotated[int, Field(ge=0)]
 
 
@@ -318,7 +319,7 @@ class CondenseTrack(Command):
                 Vertex(at=moment(track.at[i]), latitude=track.latitude[i], longitude=track.longitude[i])
                 for i in (vertices[kept] for kept in line)
             ),
-            dwell=tuple(SiteDwell(site_id=one.site_id, seconds=one.seconds) for one in self.dwell),
+            dwell=tuple(SiteDwell(site_id=one.site_id, day=one.day, seconds=one.seconds) for one in self.dwell),
             sha256=_digest(track),
         )
 

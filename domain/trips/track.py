@@ -89,7 +89,8 @@ class LocationsRecorded:
     """A batch of fixes arrived and was judged.
 
     `judged` names every fix of this batch that is not simply kept, and every earlier fix whose verdict changed.
-    `fixes` leaves out repeated fixes and those that may not be kept. `late` fixes lie before the newest known one.
+    `fixes` leaves out repeated fixes and those that may not be kept. `dwell_seconds` were won or lost by changed stops.
+    `late` fixes lie before the newest known one.
     """
 
     driver_id: str
@@ -101,6 +102,7 @@ class LocationsRecorded:
     moved: tuple[Moved, ...] = ()
     stops: tuple[Stop, ...] = ()
     unstopped: tuple[FixRef, ...] = ()
+    dwell_seconds: int = 0
     late: int = 0
 
 
@@ -115,9 +117,10 @@ class Vertex:
 
 @fact
 class SiteDwell:
-    """Seconds that were spent standing at a site, or elsewhere (None)."""
+    """Seconds that were spent standing at a site, or elsewhere (None), in stops that began on a local date."""
 
     site_id: str | None
+    day: date
     seconds: int
 
 

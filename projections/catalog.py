@@ -1,0 +1,40 @@
+"""Every view there is, by context."""
+
+from collections.abc import Mapping
+
+from projections.kernel import Context
+from projections.tenants import TENANTS_VIEW
+from projections.trips.drivers import DRIVERS_VIEW, LOCATIONS_VIEW
+from projections.trips.fleet import DRIVER_DAYS_VIEW, FLEET_DAYS_VIEW, FLEET_VIEW, TIMERS_VIEW
+from projections.trips.payroll import PAY_VIEW, PERIODS_VIEW
+from projections.trips.sites import SITES_VIEW
+from projections.trips.tracks import STOPS_VIEW, TRACK_BATCHES_VIEW, TRACKS_VIEW
+from projections.trips.trips import TRIPS_VIEW
+from projections.trips.trucks import TRUCKS_VIEW
+
+CONTEXTS: Mapping[str, Context] = {
+    context.name: context
+    for context in (
+        Context("tenants", version=1, views=(TENANTS_VIEW,)),
+        Context(
+            "trips",
+            version=1,
+            views=(
+                TRUCKS_VIEW,
+                DRIVERS_VIEW,
+                LOCATIONS_VIEW,
+                SITES_VIEW,
+                TRIPS_VIEW,
+                TRACKS_VIEW,
+                TRACK_BATCHES_VIEW,
+                STOPS_VIEW,
+                FLEET_VIEW,
+                FLEET_DAYS_VIEW,
+                DRIVER_DAYS_VIEW,
+                PAY_VIEW,
+                PERIODS_VIEW,
+                TIMERS_VIEW,
+            ),
+        ),
+    )
+}

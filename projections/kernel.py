@@ -1,0 +1,104 @@
+"""The words views speak: rows, what is recorded of a fact, and pure folds from facts to rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Generic, Protocol, TypeVar, dataclass_transform
+from uuid import UUID
+
+from domain.kernel import Stream
+
+Class = TypeVar("Class")
+Fact_co = TypeVar("Fact_co", covariant=True)
+Row = TypeVar("Row")
+
+Key = tuple[Any, ...]
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+def row(cls: type[Class]) -> type[Class]:
+    """Declare what one row of a view holds: frozen, keyword-only; its key fields come first and have no default."""
+    return dataclass(frozen=True, kw_only=True, slots=True)(cls)
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded(Generic[Fact_co]):
+    """A fact as the log has it: whose, on which record, in which place, when it happened and when it was recorded."""
+
+    fact: Fact_co
+    tenant: UUID
+    stream: str
+    id: str
+    version: int
+    position: int
+    at: datetime
+    recorded_at: datetime
+
+
+class Look(Protocol):
+    """Reads another row of the same context and tenant, as it was before this fact; None if there is none."""
+
+    def __call__(self, kind: type[Row], /, *key: Any) -> Row | None: ...
+
+
+Keys = Callable[[Recorded[Any], Look], Iterable[Key]]
+Change = Callable[[Any, Recorded[Any], Look], Any]
+KeyedChange = Callable[[Any, Recorded[Any], Look, Key], Any]
+
+
+@dataclass(frozen=True)
+class Fold:
+    """How one kind of fact changes the rows with these keys: `change(row or None, happened, look, key) -> row or None`."""
+
+    keys: Keys
+    change: KeyedChange
+
+
+def at(keys: Keys, change: KeyedChange) -> Fold:
+    """Say that a fact changes the rows with these keys, not the one named like its own record."""
+    return Fold(keys, change)
+
+
+def own(happened: Recorded[Any], look: Look) -> Iterable[Key]:
+    """Return the key of the row that is named like the fact's own record."""
+    return ((happened.id,),)
+
+
+@dataclass(frozen=True)
+class View:
+    """A table that readers see: its rows, which fields are their key, and what each fact does to them.
+
+    `filters` are the fields that live subscribers may filter by. `indexes` are further orders to read it in. Where a fact
+    of `forgets` changes a row, the former states of that row are forgotten with it.
+    """
+
+    name: str
+    row: type
+    key: Sequence[str]
+    folds: Mapping[Stream[Any], Mapping[type, Change | Fold]]
+    filters: Sequence[str] = ()
+    indexes: Sequence[str] = ()
+    forgets: frozenset[type] = frozenset()
+
+    def fold_of(self, stream: Stream[Any], fact: type) -> Fold | None:
+        """Return how this kind of fact on this stream changes rows, or None if it does not."""
+        found = self.folds.get(stream, {}).get(fact)
+        if found is None or isinstance(found, Fold):
+            return found
+        return Fold(own, lambda row, happened, look, _: found(row, happened, look))
+
+
+@dataclass(frozen=True)
+class Context:
+    """Views that move together: one runner, one bookmark. `version` goes up when a fold or a row changes its meaning."""
+
+    name: str
+    version: int
+    views: Sequence[View]
+    streams: Sequence[Stream[Any]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        streams = dict.fromkeys(stream for view in self.views for stream in view.folds)
+        object.__setattr__(self, "streams", tuple(streams))

@@ -1,0 +1,1 @@
+"""What readers get to know of trucks, drivers, sites, trips, their tracks, and payroll."""
