@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from enum import StrEnum
 from typing import Annotated, Any, ClassVar, TypeVar, cast
 from uuid import UUID
 
@@ -15,27 +14,9 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, 
 from pydantic_core import PydanticCustomError
 
 from domain.kernel import Refused, Stream
+from domain.roles import Actor, Role
 
 S = TypeVar("S")
-
-
-class Role(StrEnum):
-    """Who may ask. `system` is Fieldlog itself (reactions, timers); no token carries it."""
-
-    ADMIN = "admin"
-    DISPATCHER = "dispatcher"
-    DRIVER = "driver"
-    VIEWER = "viewer"
-    AUDITOR = "auditor"
-    SYSTEM = "system"
-
-
-@dataclass(frozen=True, slots=True)
-class Actor:
-    """Who asks: the token's subject and roles."""
-
-    subject: str
-    roles: frozenset[Role]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,9 @@ from zoneinfo import available_timezones
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
-from commands.kernel import Asked, Command, Currency, Day, Decision, Name, Role
+from commands.kernel import Asked, Command, Currency, Day, Decision, Name
 from domain.kernel import NotYours
+from domain.roles import Role
 from domain.tenants import (
     FixesExpired,
     NotDueYet,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, dataclass_transform
 
 State = TypeVar("State")
@@ -66,7 +66,7 @@ class Personal:
     day: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Stream(Generic[State]):
     """A kind of record: its name in paths, the state before its first fact, how facts change it, and its table of facts.
 
@@ -76,7 +76,7 @@ class Stream(Generic[State]):
     name: str
     initial: State
     evolve: Callable[[State, Any], State]
-    facts: Mapping[str, type] = field(hash=False)
+    facts: Mapping[str, type]
 
 
 @fact

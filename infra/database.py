@@ -23,16 +23,24 @@ MIGRATION_NAMES = tuple(file.stem for file in sorted(MIGRATIONS.glob("*.sql")))
 MIGRATE_LOCK = 7305210330
 
 
+OPTIONS: dict[str, Any] = {
+    "autocommit": True,
+    "prepare_threshold": 0,
+    "options": "-c timezone=UTC",
+    "tcp_user_timeout": 5_000,
+}
+
+
 async def connect_async(url: str, name: str) -> AsyncConnection:
     """Open a connection on which every statement commits by itself and is prepared at its first use."""
-    connection = await psycopg.AsyncConnection.connect(url, autocommit=True, prepare_threshold=0, application_name=name)
+    connection = await psycopg.AsyncConnection.connect(url, application_name=name, **OPTIONS)
     register(connection)
     return connection
 
 
 def connect(url: str, name: str) -> Connection:
     """Open a blocking connection on which every statement commits by itself and is prepared at its first use."""
-    connection = psycopg.connect(url, autocommit=True, prepare_threshold=0, application_name=name)
+    connection = psycopg.connect(url, application_name=name, **OPTIONS)
     register(connection)
     return connection
 
@@ -41,12 +49,11 @@ def pool_async(url: str, name: str, size: int) -> AsyncConnectionPool[AsyncConne
     """Return a closed pool of such connections, to be opened by its user."""
 
     async def configure(connection: AsyncConnection) -> None:
-        connection.prepare_threshold = 0
         register(connection)
 
     return AsyncConnectionPool(
         url,
-        kwargs={"autocommit": True, "application_name": name},
+        kwargs={"application_name": name, **OPTIONS},
         min_size=1,
         max_size=size,
         open=False,

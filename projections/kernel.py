@@ -102,3 +102,50 @@ class Context:
     def __post_init__(self) -> None:
         streams = dict.fromkeys(stream for view in self.views for stream in view.folds)
         object.__setattr__(self, "streams", tuple(streams))
+
+
+Read = Callable[[View, UUID, Key], Any]
+"""Reads a row of a view and tenant by its key, as it is now; None if there is none."""
+
+
+class Folding:
+    """The folds of a context, ready to be applied: the same in the runner, in explanations and in tests."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self._views = {view.row: view for view in context.views}
+        self._folds: dict[tuple[str, type], list[tuple[View, Fold]]] = {}
+        for stream in context.streams:
+            for fact in stream.facts.values():
+                folds = [(view, fold) for view in context.views if (fold := view.fold_of(stream, fact)) is not None]
+                if folds:
+                    self._folds[stream.name, fact] = folds
+
+    def streams(self) -> frozenset[str]:
+        """Return the names of the streams whose facts change rows here."""
+        return frozenset(stream for stream, _ in self._folds)
+
+    def rows_after(self, happened: Recorded[Any], read: Read) -> list[tuple[View, Key, Any]]:
+        """Return the rows that a fact leads to, by view and key; every fold sees what was there before the fact."""
+        folds = self._folds.get((happened.stream, type(happened.fact)))
+        if folds is None:
+            return []
+        look = self._look(happened, read)
+        return [
+            (view, key, fold.change(read(view, happened.tenant, key), happened, look, key))
+            for view, fold in folds
+            for key in fold.keys(happened, look)
+        ]
+
+    def keys(self, happened: Recorded[Any], read: Read) -> list[tuple[View, Key]]:
+        """Return the keys of the rows that a fact would change."""
+        look = self._look(happened, read)
+        folds = self._folds.get((happened.stream, type(happened.fact)), [])
+        return [(view, key) for view, fold in folds for key in fold.keys(happened, look)]
+
+    def _look(self, happened: Recorded[Any], read: Read) -> Look:
+        def look(kind: type[Row], /, *key: Any) -> Row | None:
+            found: Row | None = read(self._views[kind], happened.tenant, key)
+            return found
+
+        return look

@@ -11,12 +11,15 @@ from itertools import count
 from pathlib import Path
 from uuid import UUID
 
+import psycopg
 import pytest
 
 from infra.database import LOGINS, migrate
 from infra.local.home import Home
 from infra.local.postgres import Postgres
 from infra.settings import Settings
+from infra.views.builds import ensure_builds
+from projections.catalog import CONTEXTS
 
 TEMPLATE = "fieldlog_template"
 _numbers = count(1)
@@ -41,6 +44,8 @@ def postgres() -> Iterator[Postgres]:
     server.start()
     server.make_database(TEMPLATE)
     migrate(server.url(database=TEMPLATE), {login: server.url(login, TEMPLATE) for login in LOGINS})
+    with psycopg.connect(server.url(database=TEMPLATE), autocommit=True) as connection:
+        ensure_builds(connection, CONTEXTS.values())
     yield server
     server.stop()
     shutil.rmtree(directory, ignore_errors=True)

@@ -12,7 +12,7 @@ from uuid import UUID
 import httpx
 import uvicorn
 
-from commands.kernel import Role
+from domain.roles import Role
 from infra.local.home import issue_token
 from infra.settings import Settings
 from infra.web.edge import App

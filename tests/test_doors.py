@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from commands.kernel import Role
+from domain.roles import Role
 from infra.settings import Settings
 from tests.conftest import NEIGHBOUR, TENANT
 from tests.serving import Client, served

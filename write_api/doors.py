@@ -74,9 +74,7 @@ class Door:
                 return await self._single(scope, receive, send, parts[1], parts[2], parts[3])
         return await self._behind(scope, receive, send)
 
-    async def _single(  # noqa: PLR0913, PLR0917
-        self, scope: Scope, receive: Receive, send: Send, stream: str, id: str, verb: str
-    ) -> None:
+    async def _single(self, scope: Scope, receive: Receive, send: Send, stream: str, id: str, verb: str) -> None:
         route = ROUTES.get((stream, verb))
         if route is None:
             raise ProblemError(NOT_FOUND, f"{stream} have no command {verb!r}.")

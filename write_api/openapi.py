@@ -10,8 +10,9 @@ from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import models_json_schema
 
-from commands.kernel import Command, Role
+from commands.kernel import Command
 from domain.kernel import NotYours, Refused
+from domain.roles import Role
 from infra.web.problems import CONTENT_TYPE, KINDS, Kind
 from write_api.orders import ROUTES, Batch, Route
 

@@ -14,9 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from pydantic_core import PydanticCustomError
 
 from commands.catalog import COMMANDS
-from commands.kernel import Command, Id, Moment, Role
+from commands.kernel import Command, Id, Moment
 from domain.catalog import STREAMS
 from domain.kernel import Stream
+from domain.roles import Role
 from infra.log.codec import Client, Envelope
 from infra.log.desk import ANY_VERSION, Order
 from infra.log.identity import keyed_command_id, random_command_id
@@ -128,7 +129,7 @@ class Request:
         except ProblemError as problem:
             return problem
 
-    def _order(  # noqa: PLR0913
+    def _order(
         self, route: Route, id: str, command: Command, *, key: str | None, at: datetime | None, if_match: str | None
     ) -> Order:
         if at is not None and at > self._now + FURTHEST_AHEAD:

@@ -1,7 +1,8 @@
 """Who may ask what on the road: the office everything, a driver only what is his own."""
 
-from commands.kernel import Asked, Role
+from commands.kernel import Asked
 from domain.kernel import NotYours
+from domain.roles import Role
 from domain.trips.drivers import Driver
 
 OFFICE = frozenset({Role.ADMIN, Role.DISPATCHER})

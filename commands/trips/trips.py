@@ -10,12 +10,13 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from commands.kernel import Asked, Command, Consults, Day, Decision, Id, Name, Quantity, Role, Text, on
+from commands.kernel import Asked, Command, Consults, Day, Decision, Id, Name, Quantity, Text, on
 from commands.trips.judging import judge
 from commands.trips.locations import Acknowledged, Batch, acknowledge, arrival, fixes_of
 from commands.trips.roles import OFFICE, ROAD, must_be_own
 from domain.claims import CLAIMS, Claimed, Released
 from domain.kernel import NotYours
+from domain.roles import Role
 from domain.tenants import TENANTS, TenantNotOpen
 from domain.trips.drivers import DRIVERS, DriverFreed, DriverNotOnDuty, DriverOnTheRoad, DriverTaken, DriverUnknown
 from domain.trips.payroll import PAY_DAYS, TripPriced, priced

@@ -124,7 +124,7 @@ PAYROLL_PERIODS = Stream(
 )
 
 
-def priced(  # noqa: PLR0913
+def priced(
     *,
     trip: str,
     driver_id: str,

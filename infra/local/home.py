@@ -12,7 +12,7 @@ from uuid import UUID
 
 from joserfc import jwk, jwt
 
-from commands.kernel import Role
+from domain.roles import Role
 from infra.database import LOGINS
 from infra.local.postgres import Postgres
 from infra.settings import Settings

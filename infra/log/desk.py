@@ -17,9 +17,10 @@ from uuid import UUID
 from psycopg_pool import PoolTimeout
 from pydantic import BaseModel
 
-from commands.kernel import Actor, Asked, Command, On, consult, decide
+from commands.kernel import Asked, Command, On, consult, decide
 from domain.claims import CLAIMS
 from domain.kernel import Refused, Stream
+from domain.roles import Actor
 from infra.log.batcher import APPENDED, DONE, Answer, Append, Batcher, Read, StoredFact
 from infra.log.codec import Client, Codec, Envelope, read_envelope, write_envelope
 from infra.log.identity import stream_key

@@ -118,6 +118,11 @@ def header_problem(name: str, detail: str, kind: Kind = MALFORMED_HEADER) -> Pro
     return ProblemError(kind, detail, errors=[{"header": name, "code": kind.code, "detail": detail}])
 
 
+def query_problem(name: str, detail: str, kind: Kind = INVALID_INPUT) -> ProblemError:
+    """Return the problem of one query parameter."""
+    return ProblemError(kind, detail, errors=[{"parameter": name, "code": kind.code, "detail": detail}])
+
+
 def invalid(error: ValidationError, prefix: str = "#") -> ProblemError:
     """Return the problem of a body that does not validate, with a JSON pointer (RFC 6901) to each place."""
     errors = error.errors(include_url=False, include_context=False, include_input=False)

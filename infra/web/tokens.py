@@ -22,7 +22,7 @@ import httpx
 from joserfc import jwk, jws, jwt
 from joserfc.errors import JoseError
 
-from commands.kernel import Actor, Role
+from domain.roles import Actor, Role
 from infra.web.edge import Scope, header
 from infra.web.problems import UNAUTHENTICATED, ProblemError
 

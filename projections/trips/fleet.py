@@ -29,7 +29,7 @@ FLEET = "fleet"
 
 @row
 class FleetRow:
-    """An organisation's calendar, currency and counters, as of now."""
+    """An organisation's calendar, currency and counters, as of now; `trips` are those planned and not cancelled."""
 
     name: str
     currency: str = ""
@@ -37,6 +37,7 @@ class FleetRow:
     active_trucks: int = 0
     drivers_on_duty: int = 0
     active_trips: int = 0
+    trips: int = 0
     distance_mm: int = 0
 
 
@@ -85,9 +86,20 @@ def trip_started(fleet: FleetRow | None, happened: Recorded[TripStarted], look: 
     return replace(known, active_trips=known.active_trips + 1)
 
 
-def trip_ended(fleet: FleetRow | None, happened: Recorded[Any], look: Look, key: Key) -> FleetRow:
+def trip_planned(fleet: FleetRow | None, happened: Recorded[TripScheduled], look: Look, key: Key) -> FleetRow:
+    known = _known(fleet)
+    return replace(known, trips=known.trips + 1)
+
+
+def trip_completed(fleet: FleetRow | None, happened: Recorded[TripCompleted], look: Look, key: Key) -> FleetRow:
+    known = _known(fleet)
+    return replace(known, active_trips=known.active_trips - 1)
+
+
+def trip_cancelled(fleet: FleetRow | None, happened: Recorded[TripCancelled], look: Look, key: Key) -> FleetRow:
     known, trip = _known(fleet), look(TripRow, happened.id)
-    return replace(known, active_trips=known.active_trips - (trip is not None and trip.status == "started"))
+    was_active = trip is not None and trip.status == "started"
+    return replace(known, trips=known.trips - 1, active_trips=known.active_trips - was_active)
 
 
 def distance_won(fleet: FleetRow | None, happened: Recorded[LocationsRecorded], look: Look, key: Key) -> FleetRow:
@@ -118,9 +130,10 @@ FLEET_VIEW = View(
             DriverWentOnLeave: at(_fleet, off_duty),
         },
         TRIPS: {
+            TripScheduled: at(_fleet, trip_planned),
             TripStarted: at(_fleet, trip_started),
-            TripCompleted: at(_fleet, trip_ended),
-            TripCancelled: at(_fleet, trip_ended),
+            TripCompleted: at(_fleet, trip_completed),
+            TripCancelled: at(_fleet, trip_cancelled),
             LocationsRecorded: at(_fleet, distance_won),
         },
     },

@@ -23,6 +23,7 @@ from projections.kernel import Look, Recorded, View, row
 from projections.trips.tracks import NOT_COUNTED
 
 MOST_CORRECTIONS = 20
+REJECTED = NOT_COUNTED - {"duplicate"}
 
 
 @row
@@ -37,7 +38,7 @@ class Correction:
 
 @row
 class TripRow:
-    """A trip. `fixes` counts those that were sent; what was rejected of them, and what counts, may change with later ones."""
+    """A trip. `fixes` counts those that were sent, `fixes_rejected` those of them that were rejected on arrival."""
 
     id: str
     status: TripStatus
@@ -98,7 +99,7 @@ def moved(trip: TripRow, happened: Recorded[LocationsRecorded], look: Look) -> T
     if mm != trip.distance_mm and (fact.late or trip.ended_at is not None):
         correction = Correction(at=happened.at, from_mm=trip.distance_mm, to_mm=mm, late_fixes=fact.late)
         corrections = (*corrections, correction)[-MOST_CORRECTIONS:]
-    rejected = sum(one.batch == fact.batch and one.verdict in NOT_COUNTED for one in fact.judged)
+    rejected = sum(one.batch == fact.batch and one.verdict in REJECTED for one in fact.judged)
     return replace(
         trip,
         distance_mm=mm,

@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from uuid import UUID
 
-from commands.kernel import Actor, Command, Role
+from commands.kernel import Command
+from domain.roles import Actor, Role
 from infra.database import pool_async
 from infra.log.batcher import Batcher
 from infra.log.codec import Client, Codec, Envelope

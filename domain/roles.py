@@ -1,0 +1,23 @@
+"""Who acts: a token's subject, with roles in its organisation."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Role(StrEnum):
+    """What somebody may ask for. `system` is Fieldlog itself (reactions, timers); no token carries it."""
+
+    ADMIN = "admin"
+    DISPATCHER = "dispatcher"
+    DRIVER = "driver"
+    VIEWER = "viewer"
+    AUDITOR = "auditor"
+    SYSTEM = "system"
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who asks: the token's subject and roles."""
+
+    subject: str
+    roles: frozenset[Role]

@@ -1,0 +1,70 @@
+"""The projector: a process with one runner for each build of its contexts, as builds come and go."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterable
+
+import psycopg
+
+from infra.database import connect
+from infra.log.codec import Codec
+from infra.log.vault import Vault
+from infra.settings import Settings
+from infra.views.runner import Runner
+from projections.kernel import Context
+
+log = logging.getLogger(__name__)
+
+WAIT_S = 1.0
+
+
+class Projector:
+    """Runs until it is stopped; runners of dropped builds end by themselves, those of new builds are started."""
+
+    def __init__(self, settings: Settings, contexts: Iterable[Context]) -> None:
+        self._settings, self._contexts = settings, {context.name: context for context in contexts}
+        self._runners: dict[int, tuple[Runner, threading.Thread]] = {}
+        self._stopping = threading.Event()
+
+    def run(self) -> None:
+        """Keep one runner for each build until stopped."""
+        url = self._settings.need("projector_url")
+        while not self._stopping.is_set():
+            try:
+                with connect(url, "fieldlog projector") as connection:
+                    connection.execute("listen fieldlog_builds")
+                    while not self._stopping.is_set():
+                        self._start_missing(url, connection)
+                        list(connection.notifies(timeout=WAIT_S, stop_after=1))
+            except psycopg.OperationalError as error:
+                log.warning("projector lost its database", extra={"reason": str(error).partition("\n")[0]})
+                self._stopping.wait(WAIT_S)
+        for runner, _ in self._runners.values():
+            runner.stop()
+        for _, thread in self._runners.values():
+            thread.join()
+
+    def stop(self) -> None:
+        """Ask all runners to end after their batch."""
+        self._stopping.set()
+        for runner, _ in list(self._runners.values()):
+            runner.stop()
+
+    def _start_missing(self, url: str, connection: psycopg.Connection[tuple[object, ...]]) -> None:
+        rows = connection.execute(
+            "select build, context from fieldlog.builds where context = any(%s)", [[*self._contexts]]
+        )
+        there = {int(str(build)): str(context) for build, context in rows}
+        for build in [build for build, (_, thread) in self._runners.items() if not thread.is_alive()]:
+            del self._runners[build]
+        for build in there.keys() - self._runners.keys():
+            settings = self._settings
+            codec = Codec(self._contexts[there[build]].streams, Vault(settings.need("master_key")))
+            runner = Runner(
+                self._contexts[there[build]], build, url, codec, settings.row_cache_rows, settings.changes_days
+            )
+            thread = threading.Thread(target=runner.run, name=f"{there[build]} {build}", daemon=True)
+            self._runners[build] = runner, thread
+            thread.start()

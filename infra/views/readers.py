@@ -1,0 +1,183 @@
+"""Reading views: which build is served, how far it has come, and one statement per answer behind row-level security."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from functools import lru_cache
+from typing import Any, LiteralString, NamedTuple
+from uuid import UUID
+
+import psycopg
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from infra.database import AsyncConnection, pool_async
+from infra.listener import Listener
+from infra.settings import Settings
+from infra.views.tables import schema_of
+
+log = logging.getLogger(__name__)
+
+CONNECTIONS = 8
+TRIES = 3
+SERVED = (
+    "select v.context, b.build, b.position, b.changes_from from fieldlog.views v join fieldlog.builds b using (build)"
+)
+# The bookmark and the rows come from one statement, so they always belong together. Facts of a parked tenant are not in
+# its rows, so its answers carry the position before the first of them.
+ANSWER = """select at.position, at.moved, at.total, a.*
+  from (select coalesce((select p.position - 1 from fieldlog.parked p where p.build = b.build), b.position) as position,
+               coalesce((select m.position from {schema}.moved m), 0) as moved, ({total}) as total
+          from fieldlog.builds b where b.build = {build}) at
+  left join lateral ({statement}) a on true"""
+
+
+class LaggingError(Exception):
+    """A view has not come in time as far as was asked for."""
+
+    def __init__(self, position: int) -> None:
+        super().__init__(f"the view is at position {position}")
+        self.position = position
+
+
+class UnavailableError(Exception):
+    """The database does not answer."""
+
+
+class Served(NamedTuple):
+    """The build of a context that readers see, its bookmark, and from where former states of its rows are kept."""
+
+    context: str
+    build: int
+    position: int
+    changes_from: int
+
+
+class Found(NamedTuple):
+    """What a statement found: rows, the build and position they belong to, where the tenant's rows moved last, a total."""
+
+    rows: list[tuple[Any, ...]]
+    build: int
+    position: int
+    moved: int
+    total: int | None
+
+
+class Readers:
+    """Reads views for one process, and knows when they move; runs in one event loop."""
+
+    def __init__(self, pool: AsyncConnectionPool[AsyncConnection]) -> None:
+        self._pool = pool
+        self._served: dict[str, Served] = {}
+        self._moved = asyncio.Event()
+        self._watchers: list[Callable[[Served], None]] = []
+
+    def served(self, context: str) -> Served:
+        """Return the build of a context that is served."""
+        return self._served[context]
+
+    def watch(self, watcher: Callable[[Served], None]) -> None:
+        """Let this be called whenever the served build of a context moves, or another one is served."""
+        self._watchers.append(watcher)
+
+    async def refresh(self) -> None:
+        """Read which builds are served and where they are."""
+        async with self._pool.connection() as connection:
+            rows = await (await connection.execute(SERVED)).fetchall()
+        for row in rows:
+            read = Served(*row)
+            known = self._served.get(read.context)
+            if known is not None and known.build == read.build:
+                read = read._replace(position=max(known.position, read.position))
+            self._note(read)
+
+    def heard(self, payload: str) -> None:
+        """Take note of a bookmark that moved: context, build and position."""
+        context, build, position = payload.split()
+        known = self._served.get(context)
+        if known is not None and known.build == int(build):
+            self._note(known._replace(position=max(known.position, int(position))))
+
+    def _note(self, served: Served) -> None:
+        self._served[served.context] = served
+        moved, self._moved = self._moved, asyncio.Event()
+        moved.set()
+        for watcher in self._watchers:
+            watcher(served)
+
+    async def wait(self, context: str, position: int, patience_s: float) -> None:
+        """Wait until a context has come to a position. Raises LaggingError."""
+        try:
+            async with asyncio.timeout(patience_s):
+                while self._served[context].position < position:
+                    await self._moved.wait()
+        except TimeoutError as error:
+            raise LaggingError(self._served[context].position) from error
+
+    async def find(
+        self, tenant: UUID, context: str, statement: str, parameters: Mapping[str, Any], total: str = "null"
+    ) -> Found:
+        """Run one statement over a context's tables (`{schema}`) for a tenant. Raises UnavailableError."""
+        for _ in range(TRIES):
+            served = self._served[context]
+            text = _answer(served.context, served.build, statement, total)
+            try:
+                rows = await self.query(tenant, text, parameters)
+            except psycopg.errors.UndefinedTable:
+                await self.refresh()  # that build was dropped; another one is served
+                continue
+            position, moved, count = rows[0][:3]
+            found = [row[3:] for row in rows if any(value is not None for value in row[3:])]
+            return Found(found, served.build, position, moved, count)
+        raise UnavailableError("the views are being replaced")
+
+    async def plain(self, statement: LiteralString) -> list[Any]:
+        """Run a statement over what belongs to no tenant."""
+        async with self._pool.connection(timeout=2) as connection:
+            return await (await connection.execute(statement)).fetchall()
+
+    async def query(self, tenant: UUID, statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """Run one statement for a tenant, in a transaction that sees only its rows. Raises UnavailableError."""
+        for _ in range(TRIES):
+            try:
+                async with self._pool.connection() as connection, connection.pipeline():
+                    await connection.execute("begin read only")
+                    await connection.execute("select set_config('app.tenant', %s, true)", [str(tenant)])
+                    cursor = await connection.execute(statement.encode(), parameters)
+                    await connection.execute("commit")
+                    return await cursor.fetchall()
+            except (psycopg.OperationalError, PoolTimeout) as error:
+                log.warning("read to be repeated", extra={"reason": type(error).__name__})
+        raise UnavailableError("the database does not answer")
+
+
+@lru_cache(maxsize=1_000)
+def _answer(context: str, build: int, statement: str, total: str) -> str:
+    schema = schema_of(context, build)
+    text = ANSWER.replace("{statement}", statement).replace("{total}", total)
+    return text.replace("{schema}", schema).replace("{build}", str(build))
+
+
+@asynccontextmanager
+async def open_readers(settings: Settings) -> AsyncIterator[Readers]:
+    """Open what reads the views of one process, and what hears of their moves."""
+    url = settings.need("reader_url")
+    async with pool_async(url, "fieldlog read", CONNECTIONS) as pool:
+        readers = Readers(pool)
+        await readers.refresh()
+        refreshing: set[asyncio.Task[None]] = set()
+
+        def refresh(_: str = "") -> None:
+            task = asyncio.get_running_loop().create_task(readers.refresh())
+            refreshing.add(task)
+            task.add_done_callback(refreshing.discard)
+
+        channels: dict[str, Callable[[str], None]] = {
+            "fieldlog_positions": readers.heard,
+            "fieldlog_views": refresh,
+            "fieldlog_builds": refresh,
+        }
+        async with Listener(url, channels, refresh):
+            yield readers

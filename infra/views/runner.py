@@ -1,0 +1,260 @@
+"""The runner of one build: folds the log into its rows, batch by batch, and moves its bookmark with them.
+
+Rows, changes and bookmark are written in one transaction. The lease is held by the connection that writes; a second
+runner waits for it as a hot standby, and whoever writes on an old bookmark is fenced. After a failed or unanswered commit
+nothing in memory is believed any more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import psycopg
+from prometheus_client import Counter, Gauge
+from psycopg import sql
+
+from infra.database import Connection, connect
+from infra.log.codec import Codec, UnreadableFactError
+from infra.views.reading import LogReader, StoredFactRow
+from infra.views.rows import Rows
+from infra.views.tables import schema_of
+from projections.kernel import Context, Folding, Recorded
+
+log = logging.getLogger(__name__)
+
+LEASES = 730521
+LIVE_BATCH, BUILDING_BATCH = 2_000, 10_000
+WAIT_S, PAUSE_S = 1.0, 0.5
+WORTH_PREFETCHING = 8
+PRUNE_S = 3_600.0
+FACTS = Counter("projection_facts_total", "Facts read by views", ["projection"])
+POSITION = Gauge("projection_position", "How far a view has read the log", ["projection", "build"])
+LAG = Gauge("projection_lag_seconds", "Age of the newest fact that a view has folded, when it did", ["projection"])
+PARKED = Gauge("projection_parked", "Tenants whose facts are parked", ["projection", "build"])
+
+
+class BuildGoneError(Exception):
+    """The build was dropped, so there is nothing left to do."""
+
+
+class Runner:
+    """Folds the log into one build of a context, in a thread of its own, until it is stopped or the build is dropped."""
+
+    def __init__(self, context: Context, build: int, url: str, codec: Codec, most_rows: int, changes_days: int) -> None:
+        self._context, self._build, self._url, self._codec = context, build, url, codec
+        self._most_rows, self._changes_days = most_rows, changes_days
+        self._name = f"fieldlog projector {context.name} {build}"
+        self._schema = schema_of(context.name, build)
+        self._folding = Folding(context)
+        self._stopping = threading.Event()
+        self._position = self._careful_until = 0
+        self._parked: set[UUID] = set()
+        self._served = False
+        self._pruned = -PRUNE_S
+
+    def stop(self) -> None:
+        """Ask the runner to end after its batch."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Work until stopped; begin anew after whatever went wrong."""
+        while not self._stopping.is_set():
+            try:
+                self._work()
+            except BuildGoneError:
+                log.info("build is gone", extra={"context": self._context.name, "build": self._build})
+                return
+            except Exception as error:
+                about = {
+                    "context": self._context.name,
+                    "build": self._build,
+                    "reason": f"{type(error).__name__}: {error}",
+                }
+                log.warning("projector begins anew", extra=about, exc_info=not isinstance(error, psycopg.Error))
+                self._stopping.wait(PAUSE_S)
+
+    def _work(self) -> None:
+        self._reader = LogReader(self._url, self._name, self._codec, self._folding.streams())
+        try:
+            with connect(self._url, self._name) as self._writer, connect(self._url, self._name) as listener:
+                for channel in ("fieldlog_log", "fieldlog_keys", "fieldlog_builds"):
+                    listener.execute(sql.SQL("listen {}").format(sql.Identifier(channel)))
+                if self._take_lease():
+                    self._follow(listener)
+        finally:
+            self._reader.close()
+
+    def _take_lease(self) -> bool:
+        """Wait until no other runner has this build; a session lock, so it ends with the connection that writes."""
+        while not self._stopping.is_set():
+            row = self._writer.execute("select pg_try_advisory_lock(%s, %s)", [LEASES, self._build]).fetchone()
+            if row is not None and row[0]:
+                return True
+            self._stopping.wait(PAUSE_S)
+        return False
+
+    def _follow(self, listener: Connection) -> None:
+        self._recall()
+        self._rows = Rows(self._context, self._schema, self._most_rows, complete=self._position == 0)
+        while not self._stopping.is_set():
+            limit = LIVE_BATCH if self._served else BUILDING_BATCH
+            batch = self._reader.after(self._position, 1 if self._position < self._careful_until else limit)
+            if batch:
+                self._take(batch)
+                continue
+            if not self._served:
+                self._writer.execute("select fieldlog.switch_view(%s)", [self._build])
+                self._recall()
+            self._prune()
+            for notification in listener.notifies(timeout=WAIT_S, stop_after=1):
+                if notification.channel == "fieldlog_keys":
+                    self._reader.forget_keys()
+                elif notification.channel == "fieldlog_builds":
+                    self._recall()
+                    self._readmit()
+
+    def _recall(self) -> None:
+        """Read where this build stands. Raises BuildGoneError."""
+        row = self._writer.execute(
+            """select b.position, v.build >= b.build from fieldlog.builds b join fieldlog.views v using (context)
+                where b.build = %s""",
+            [self._build],
+        ).fetchone()
+        if row is None:
+            raise BuildGoneError
+        self._position, self._served = row
+        parked = self._writer.execute("select tenant_id from fieldlog.parked where build = %s", [self._build])
+        self._parked = {tenant for (tenant,) in parked}
+        PARKED.labels(self._context.name, self._build).set(len(self._parked))
+
+    def _take(self, batch: Sequence[StoredFactRow]) -> None:
+        """Fold a batch and write what it changes; where that cannot be written, fact by fact, to find the one at fault."""
+        last = batch[-1].position
+        try:
+            self._write(last, self._fold_all(batch))
+        except (psycopg.DataError, psycopg.IntegrityError) as error:
+            self._rows = Rows(self._context, self._schema, self._most_rows, complete=False)
+            if len(batch) > 1:
+                self._careful_until = last
+            else:
+                self._write(last, [_Poison(batch[0], str(error).partition("\n")[0])])
+        FACTS.labels(self._context.name).inc(len(batch))
+        LAG.labels(self._context.name).set(time.time() - batch[-1].recorded_at.timestamp())
+        POSITION.labels(self._context.name, self._build).set(self._position)
+
+    def _fold_all(self, batch: Sequence[StoredFactRow]) -> list[_Poison]:
+        """Fold facts in memory; return those that could not be, after which their tenants are left out."""
+        poisons: dict[UUID, _Poison] = {}
+        decoded = self._reader.decoded(batch)
+        self._prefetch(decoded)
+        read = self._rows.reader(self._writer)
+        for stored, happened in zip(batch, decoded, strict=True):
+            if happened is None or stored.tenant in self._parked or stored.tenant in poisons:
+                continue
+            try:
+                if isinstance(happened, UnreadableFactError):
+                    raise happened
+                for view, key, row in self._folding.rows_after(happened, read):
+                    forget = type(happened.fact) in view.forgets
+                    self._rows.put(view, stored.tenant, key, row, forget=forget)
+            except psycopg.Error:
+                raise
+            except Exception as error:
+                log.exception("fact parked", extra={"position": stored.position, "topic": stored.topic})
+                poisons[stored.tenant] = _Poison(stored, f"{type(error).__name__}: {error}")
+        return list(poisons.values())
+
+    def _prefetch(self, decoded: Sequence[Recorded[Any] | UnreadableFactError | None]) -> None:
+        """Read the rows that a batch will change in few statements, as far as their keys can be told beforehand."""
+        facts = [one for one in decoded if isinstance(one, Recorded) and one.tenant not in self._parked]
+        if self._rows.complete or len(facts) < WORTH_PREFETCHING:
+            return
+        for _ in range(2):  # the second time for keys that depend on rows which the first time has read
+            wanted = []
+            for happened in facts:
+                with contextlib.suppress(
+                    Exception
+                ):  # what fails here fails again, and is answered for, when it is folded
+                    changes = self._folding.keys(happened, self._rows.peek)
+                    wanted += [(view, happened.tenant, key) for view, key in changes]
+            for name, missing in self._rows.missing(wanted).items():
+                self._rows.load(self._writer, name, missing)
+
+    def _write(self, position: int, poisons: Sequence[_Poison]) -> None:
+        """Write what changed, park whose facts could not be folded, and move the bookmark, all at once."""
+        changed = self._rows.changed()
+        with self._writer.pipeline(), self._writer.transaction():
+            self._rows.write(self._writer, changed, position)
+            for stored, error in poisons:
+                self._writer.execute(PARK, [self._build, stored.tenant, stored.position, stored.topic, error[:2_000]])
+            self._writer.execute("select fieldlog.move_bookmark(%s, %s, %s)", [self._build, self._position, position])
+        self._rows.written(changed, position)
+        self._position = position
+        self._parked |= {stored.tenant for stored, _ in poisons}
+
+    def _readmit(self) -> None:
+        """Fold what was left out of tenants that are to be resumed; their rows take the place where the build stands."""
+        resumed = self._writer.execute(
+            "select tenant_id, position from fieldlog.parked where build = %s and resume", [self._build]
+        ).fetchall()
+        for tenant, position in resumed:
+            batch = self._reader.of_tenant(tenant, position, self._position)
+            self._parked.discard(tenant)
+            poisons = self._fold_all(batch)
+            changed = self._rows.changed()
+            with self._writer.pipeline(), self._writer.transaction():
+                self._rows.write(self._writer, changed, self._position)
+                self._writer.execute(
+                    "delete from fieldlog.parked where build = %s and tenant_id = %s", [self._build, tenant]
+                )
+                for stored, error in poisons:
+                    self._writer.execute(PARK, [self._build, tenant, stored.position, stored.topic, error[:2_000]])
+                self._writer.execute(
+                    "select fieldlog.move_bookmark(%s, %s, %s)", [self._build, self._position, self._position]
+                )
+            self._rows.written(changed, self._position)
+            self._parked |= {stored.tenant for stored, _ in poisons}
+            PARKED.labels(self._context.name, self._build).set(len(self._parked))
+
+    def _prune(self) -> None:
+        """Now and then, drop former states of rows that were succeeded longer ago than they are kept."""
+        if time.monotonic() - self._pruned < PRUNE_S:
+            return
+        self._pruned = time.monotonic()
+        cut = self._position_at(datetime.now(UTC) - timedelta(days=self._changes_days))
+        table = sql.Identifier(self._schema, "changes")
+        while self._writer.execute(
+            sql.SQL(
+                """delete from {0} where ctid = any(array(select ctid from {0} where until <= %s limit 10000))"""
+            ).format(table),
+            [cut],
+        ).rowcount:
+            pass
+        self._writer.execute("update fieldlog.builds set changes_from = %s where build = %s", [cut, self._build])
+
+    def _position_at(self, moment: datetime) -> int:
+        """Return the last position that was recorded before a moment; positions and moments rise together."""
+        low, high = 0, self._position
+        while low < high:
+            middle = (low + high + 1) // 2
+            row = self._writer.execute(
+                "select recorded_at < %s from fieldlog.log where notification_id = %s", [moment, middle]
+            ).fetchone()
+            low, high = (middle, high) if row is not None and row[0] else (low, middle - 1)
+        return low
+
+
+class _Poison(NamedTuple):
+    stored: StoredFactRow
+    error: str
+
+
+PARK = """insert into fieldlog.parked (build, tenant_id, position, topic, error) values (%s, %s, %s, %s, %s)
+          on conflict do nothing"""

@@ -1,0 +1,112 @@
+"""The read API: started by `fieldlog read-api`, or by any ASGI server as `read_api.app:app`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+
+from fastapi import FastAPI, Response
+
+from domain.kernel import Refused
+from infra.database import MIGRATION_NAMES
+from infra.settings import Settings
+from infra.views.readers import Readers, open_readers
+from infra.views.tail import Tail
+from infra.web.edge import App
+from infra.web.framework import Health, edged, framework, tune_collector
+from infra.web.problems import KINDS, NOT_FOUND, Kind, ProblemError, refusal_kind
+from infra.web.tokens import Bearer, Keys, Tokens
+from read_api.catalog import ROUTERS
+
+DESCRIPTION = """What may be asked for, and watched. Every answer carries the `Position` in the log that it shows; send
+`If-Position-At-Least` with a receipt's position to read your own writes. Every failure is a problem document (RFC 9457)."""
+
+
+class ReadApi:
+    """The read API over the views of one database."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._readers: Readers | None = None
+        self.health = Health({"database": self._database, "views": self._views})
+
+    def app(self) -> App:
+        """Return the ASGI application."""
+        settings = self._settings
+        keys = Keys(settings.need("jwks"))
+        settings.need("cursor_key")
+
+        @asynccontextmanager
+        async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+            await keys.load()
+            refresh = asyncio.create_task(keys.refresh())
+            async with open_readers(settings) as self._readers:
+                app.state.readers = self._readers
+                app.state.tail = Tail(self._readers)
+                tune_collector()
+                self.health.started = True
+                yield
+                self.health.draining = True
+            refresh.cancel()
+            with suppress(asyncio.CancelledError):
+                await refresh
+
+        app = framework("Fieldlog: reading", DESCRIPTION, self.health, lifespan)
+        app.state.settings = settings
+        app.state.authenticate = Bearer(Tokens(keys, settings.token_issuer, settings.token_audience))
+        for router in ROUTERS:
+            app.include_router(router)
+        _describe_problems(app)
+        return edged(app, settings)
+
+    async def _database(self) -> str:
+        assert self._readers is not None
+        applied = {name for (name,) in await self._readers.plain("select name from fieldlog.migrations")}
+        missing = set(MIGRATION_NAMES) - applied
+        if missing:
+            raise RuntimeError(f"migrations are missing: {', '.join(sorted(missing))}")
+        return "answers"
+
+    async def _views(self) -> str:
+        """Check that no served view lags further than it may."""
+        assert self._readers is not None
+        rows: Sequence[tuple[str, float]] = await self._readers.plain(LAGS)
+        late = [
+            f"{context} by {seconds:.0f} s" for context, seconds in rows if seconds > self._settings.max_lag_seconds
+        ]
+        if late:
+            raise RuntimeError(f"views lag: {', '.join(late)}")
+        return "; ".join(f"{context} lags {seconds:.1f} s" for context, seconds in rows)
+
+
+LAGS = """select b.context, case when fieldlog.head() > b.position
+        then extract(epoch from clock_timestamp() - fieldlog.recorded_after(b.position))::float8 else 0 end
+    from fieldlog.views v join fieldlog.builds b using (build)"""
+
+
+def _describe_problems(app: FastAPI) -> None:
+    """Serve a page for every kind of problem, at the address that is its type."""
+
+    @app.get("/problems/{code}", tags=["problems"], response_class=Response)
+    async def problem(code: str) -> Response:
+        """Say what a problem means."""
+        kind = _KINDS.get(code)
+        if kind is None:
+            raise ProblemError(NOT_FOUND)
+        page = f"<!doctype html><title>{kind.code}</title><h1>{kind.code}</h1><p>HTTP status {kind.status}</p><p>{kind.title}</p>"
+        return Response(page, media_type="text/html")
+
+
+def _refusals(of: type[Refused] = Refused) -> list[type[Refused]]:
+    return [one for direct in of.__subclasses__() for one in (direct, *_refusals(direct))]
+
+
+_KINDS: dict[str, Kind] = {kind.code: kind for kind in (*KINDS, *map(refusal_kind, _refusals()))}
+
+
+def __getattr__(name: str) -> App:
+    """Make the application when a server asks for it, from the environment."""
+    if name == "app":
+        return ReadApi(Settings.from_environment()).app()
+    raise AttributeError(name)

@@ -1,0 +1,21 @@
+"""Everything that may be read: the routers of all contexts."""
+
+from collections.abc import Sequence
+
+from fastapi import APIRouter
+
+from read_api import log, stream, tenants
+from read_api.trips import drivers, fleet, payroll, sites, tracks, trips, trucks
+
+ROUTERS: Sequence[APIRouter] = (
+    fleet.router,
+    trips.router,
+    tracks.router,
+    drivers.router,
+    trucks.router,
+    sites.router,
+    payroll.router,
+    tenants.router,
+    stream.router,
+    log.router,
+)

@@ -1,0 +1,14 @@
+"""The lists that can be watched live on `GET /stream`, by the name of the view that is asked for."""
+
+from collections.abc import Mapping
+
+from read_api.listing import Listing
+from read_api.trips.drivers import DRIVERS, LOCATIONS
+from read_api.trips.fleet import DASHBOARD
+from read_api.trips.sites import SITES
+from read_api.trips.trips import TRIPS
+from read_api.trips.trucks import TRUCKS
+
+LIVE: Mapping[str, Listing] = {
+    listing.name: listing for listing in (DASHBOARD, TRIPS, DRIVERS, LOCATIONS, TRUCKS, SITES)
+}

@@ -1,0 +1,1 @@
+"""What may be asked of trucks, drivers, sites, trips, their tracks, the fleet and payroll."""
