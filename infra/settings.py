@@ -50,7 +50,7 @@ class Settings(BaseModel):
     token_audience: str = Field("fieldlog", description="The `aud` that tokens must carry")
     host: str = Field("127.0.0.1", description="Address on which both APIs listen")
     problems: str | None = Field(
-        None, description="Base URL of the pages that describe problems; the read API's own by default"
+        None, description="Base URL of the pages that describe problems; the write API's own by default"
     )
     cors_origins: str = Field("", description="Origins whose pages may call the APIs, separated by commas; * is any")
     write_port: int = Field(8001, ge=1, le=65535, description="Port of the write API")
@@ -89,7 +89,7 @@ class Settings(BaseModel):
     @property
     def problems_url(self) -> str:
         """Where the pages that describe problems are."""
-        return self.problems or f"http://{self.host}:{self.read_port}/problems/"
+        return self.problems or f"http://{self.host}:{self.write_port}/problems/"
 
     def need(self, name: str) -> Any:
         """Return a setting that this process cannot do without. Raises SettingsError if it is not set."""

@@ -6,16 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 
-from fastapi import FastAPI, Response
+from fastapi import FastAPI
 
-from domain.kernel import Refused
 from infra.database import MIGRATION_NAMES
 from infra.settings import Settings
 from infra.views.readers import Readers, open_readers
 from infra.views.tail import Tail
 from infra.web.edge import App
 from infra.web.framework import Health, edged, framework, tune_collector
-from infra.web.problems import KINDS, NOT_FOUND, Kind, ProblemError, refusal_kind
 from infra.web.tokens import Bearer, Keys, Tokens
 from read_api.catalog import ROUTERS
 
@@ -57,7 +55,6 @@ class ReadApi:
         app.state.authenticate = Bearer(Tokens(keys, settings.token_issuer, settings.token_audience))
         for router in ROUTERS:
             app.include_router(router)
-        _describe_problems(app)
         return edged(app, settings)
 
     async def _database(self) -> str:
@@ -83,26 +80,6 @@ class ReadApi:
 LAGS = """select b.context, case when fieldlog.head() > b.position
         then extract(epoch from clock_timestamp() - fieldlog.recorded_after(b.position))::float8 else 0 end
     from fieldlog.views v join fieldlog.builds b using (build)"""
-
-
-def _describe_problems(app: FastAPI) -> None:
-    """Serve a page for every kind of problem, at the address that is its type."""
-
-    @app.get("/problems/{code}", tags=["problems"], response_class=Response)
-    async def problem(code: str) -> Response:
-        """Say what a problem means."""
-        kind = _KINDS.get(code)
-        if kind is None:
-            raise ProblemError(NOT_FOUND)
-        page = f"<!doctype html><title>{kind.code}</title><h1>{kind.code}</h1><p>HTTP status {kind.status}</p><p>{kind.title}</p>"
-        return Response(page, media_type="text/html")
-
-
-def _refusals(of: type[Refused] = Refused) -> list[type[Refused]]:
-    return [one for direct in of.__subclasses__() for one in (direct, *_refusals(direct))]
-
-
-_KINDS: dict[str, Kind] = {kind.code: kind for kind in (*KINDS, *map(refusal_kind, _refusals()))}
 
 
 def __getattr__(name: str) -> App:

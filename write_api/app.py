@@ -16,7 +16,7 @@ from infra.web.edge import App
 from infra.web.framework import Health, edged, framework, tune_collector
 from infra.web.tokens import Bearer, Keys, Tokens
 from write_api.doors import Door
-from write_api.openapi import with_commands
+from write_api.openapi import with_commands, with_problems
 
 DESCRIPTION = """One door for every command. A command is answered with a receipt once its facts are in the log for good;
 a refusal says why not. Every failure is a problem document (RFC 9457)."""
@@ -55,6 +55,7 @@ class WriteApi:
 
         behind = framework("Fieldlog: commands", DESCRIPTION, self.health, lifespan)
         with_commands(behind)
+        with_problems(behind)
         bearer = Bearer(Tokens(keys, settings.token_issuer, settings.token_audience))
         return edged(Door(self.desk, bearer, behind, settings.max_body_bytes), settings)
 

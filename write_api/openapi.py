@@ -6,14 +6,14 @@ from functools import cache
 from inspect import cleandoc
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Response
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import models_json_schema
 
 from commands.kernel import Command
 from domain.kernel import NotYours, Refused
 from domain.roles import Role
-from infra.web.problems import CONTENT_TYPE, KINDS, Kind
+from infra.web.problems import CONTENT_TYPE, KINDS, NOT_FOUND, Kind, ProblemError, refusal_kind
 from write_api.orders import ROUTES, Batch, Route
 
 Refs = dict[Any, dict[str, Any]]
@@ -87,6 +87,21 @@ def with_commands(app: FastAPI) -> None:
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
+
+
+def with_problems(app: FastAPI) -> None:
+    """Let the application serve a page for every kind of problem, at the address that is its type."""
+    refusals = {refused for route in ROUTES.values() for refused in route.command.refuses}
+    kinds = {kind.code: kind for kind in (*KINDS, *map(refusal_kind, refusals))}
+
+    @app.get("/problems/{code}", tags=["problems"], response_class=Response)
+    async def problem(code: str) -> Response:
+        """Say what a problem means."""
+        kind = kinds.get(code)
+        if kind is None:
+            raise ProblemError(NOT_FOUND)
+        page = f"<!doctype html><title>{code}</title><h1>{code}</h1><p>HTTP status {kind.status}</p><p>{kind.title}</p>"
+        return Response(page, media_type="text/html")
 
 
 def describe(document: dict[str, Any]) -> None:

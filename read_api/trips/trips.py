@@ -133,6 +133,19 @@ async def trip(ask: Anybody, id: str) -> Response:
     return await ask.one("trips", statement, parameters)
 
 
+class Check(Shown):
+    """A completed trip and how it was flagged, if it was."""
+
+    trip_id: str
+    completed_on: date
+    date: date
+    driver_id: str
+    driver_name: str | None
+    truck_id: str
+    compliance: Literal["compliant", "needs_review", "non_compliant"] | None
+    note: str | None
+
+
 class ChecksWanted(Paging):
     """Which checks."""
 
