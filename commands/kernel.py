@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Annotated, Any, ClassVar, TypeVar, cast
+from typing import Annotated, Any, ClassVar, Protocol, TypeVar, cast
 from uuid import UUID
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from domain.kernel import Refused, Stream
+from domain.kernel import ReactionRefused, Recorded, Refused, Stream
 from domain.roles import Actor, Role
 
 S = TypeVar("S")
@@ -158,3 +158,61 @@ Quantity = Annotated[
     ),
 ]
 Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$", description="ISO 4217")]
+
+
+class NoteReactionRefused(Command):
+    """Put on record that what a fact should have led to was refused."""
+
+    reaction: str
+    refusal: str
+    cause: int
+    stream: str
+    id: str
+    creates: ClassVar = True
+
+    def decide(self, state: Any, asked: Asked) -> Decision:
+        yield ReactionRefused(
+            reaction=self.reaction, refusal=self.refusal, cause=self.cause, stream=self.stream, id=self.id
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What a reaction asks for: a command of one record."""
+
+    stream: Stream[Any]
+    id: str
+    command: Command
+
+
+@dataclass(frozen=True, slots=True)
+class DestroyKeys:
+    """What a reaction makes of expired fixes: the keys of all that arrived until a UTC day are destroyed."""
+
+    through: date
+
+
+class Rows(Protocol):
+    """Reads rows of a view of the reaction's context as they are now, where `(field, relation, value)` hold."""
+
+    def __call__(self, view: str, /, *conditions: tuple[str, str, Any]) -> Iterable[Mapping[str, Any]]: ...
+
+
+@dataclass(frozen=True)
+class Reaction:
+    """When this happened, ask that. Done again after a crash, so command ids follow from the cause."""
+
+    name: str
+    stream: Stream[Any]
+    fact: type
+    context: str
+    then: Callable[[Recorded[Any], Rows], Iterable[Ask | DestroyKeys]]
+
+
+@dataclass(frozen=True)
+class Timer:
+    """When a row of the context's timers with this name is due, ask that."""
+
+    name: str
+    context: str
+    then: Callable[[UUID, Mapping[str, Any]], Iterable[Ask]]

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Generic, TypeVar, dataclass_transform
+from uuid import UUID
 
 State = TypeVar("State")
 Class = TypeVar("Class")
+Fact_co = TypeVar("Fact_co", covariant=True)
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
@@ -77,6 +80,20 @@ class Stream(Generic[State]):
     initial: State
     evolve: Callable[[State, Any], State]
     facts: Mapping[str, type]
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded(Generic[Fact_co]):
+    """A fact as the log has it: whose, on which record, at which place, when it happened (`at`) and when it was recorded."""
+
+    fact: Fact_co
+    tenant: UUID
+    stream: str
+    id: str
+    version: int
+    position: int
+    at: datetime
+    recorded_at: datetime
 
 
 @fact

@@ -32,6 +32,7 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
+    data: Path = Field(Path("data"), description="Directory of the local set-up, where no database URLs are set")
     database_url: SecretStr | None = Field(None, description="Owner's URL of the database; only `migrate` uses it")
     writer_url: SecretStr | None = Field(None, description="URL with which the write API and the reactor append")
     projector_url: SecretStr | None = Field(

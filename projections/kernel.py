@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any, Generic, Protocol, TypeVar, dataclass_transform
+from typing import Any, Protocol, TypeVar, dataclass_transform
 from uuid import UUID
 
-from domain.kernel import Stream
+from domain.kernel import Recorded, Stream
 
 Class = TypeVar("Class")
-Fact_co = TypeVar("Fact_co", covariant=True)
 Row = TypeVar("Row")
 
 Key = tuple[Any, ...]
@@ -21,20 +19,6 @@ Key = tuple[Any, ...]
 def row(cls: type[Class]) -> type[Class]:
     """Declare what one row of a view holds: frozen, keyword-only; its key fields come first and have no default."""
     return dataclass(frozen=True, kw_only=True, slots=True)(cls)
-
-
-@dataclass(frozen=True, slots=True)
-class Recorded(Generic[Fact_co]):
-    """A fact as the log has it: whose, on which record, in which place, when it happened and when it was recorded."""
-
-    fact: Fact_co
-    tenant: UUID
-    stream: str
-    id: str
-    version: int
-    position: int
-    at: datetime
-    recorded_at: datetime
 
 
 class Look(Protocol):

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import date
 
+from domain.kernel import Recorded
 from domain.tenants import (
     DEFAULT_GPS_DAYS,
     TENANTS,
@@ -10,7 +11,7 @@ from domain.tenants import (
     TenantOpened,
     TimeZoneChanged,
 )
-from projections.kernel import Look, Recorded, View, row
+from projections.kernel import Look, View, row
 
 
 @row

@@ -45,7 +45,6 @@ class ReadApi:
                 tune_collector()
                 self.health.started = True
                 yield
-                self.health.draining = True
             refresh.cancel()
             with suppress(asyncio.CancelledError):
                 await refresh

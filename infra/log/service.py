@@ -27,6 +27,7 @@ class LogService:
     """The append path of one process."""
 
     desk: Desk
+    states: States
     batcher: Batcher
     pool: AsyncConnectionPool[AsyncConnection]
 
@@ -47,5 +48,5 @@ async def open_log(settings: Settings) -> AsyncIterator[LogService]:
             states.forget_all()
 
         async with Listener(url, {"fieldlog_keys": keys_destroyed}, keys_destroyed):
-            yield LogService(desk, batcher, pool)
+            yield LogService(desk, states, batcher, pool)
             await batcher.stop()

@@ -8,12 +8,12 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from domain.kernel import Recorded
 from infra.arrays import Uuids
 from infra.database import Connection, connect
 from infra.log.codec import Codec, UnreadableFactError
 from infra.log.states import KEYS_BY_ID
 from infra.log.vault import KeysNeeded, StoredKey
-from projections.kernel import Recorded
 
 AFTER = """select notification_id, tenant_id, stream, id, originator_id, originator_version, topic, state,
                   occurred_at, recorded_at

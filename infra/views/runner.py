@@ -20,12 +20,13 @@ import psycopg
 from prometheus_client import Counter, Gauge
 from psycopg import sql
 
+from domain.kernel import Recorded
 from infra.database import Connection, connect
 from infra.log.codec import Codec, UnreadableFactError
 from infra.views.reading import LogReader, StoredFactRow
 from infra.views.rows import Rows
 from infra.views.tables import schema_of
-from projections.kernel import Context, Folding, Recorded
+from projections.kernel import Context, Folding
 
 log = logging.getLogger(__name__)
 

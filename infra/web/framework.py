@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -33,19 +33,43 @@ EXPOSED = ["ETag", "Position", "Link", "Retry-After", "X-Request-Id", "Event-Id"
 Check = Callable[[], Awaitable[str]]
 
 
+class Drain:
+    """The end of a process, announced before it comes: it is ready for nothing new, and long answers end."""
+
+    def __init__(self) -> None:
+        self.begun = False
+        self._endings: set[Callable[[], None]] = set()
+
+    def begin(self) -> None:
+        """Announce the end; called in the thread of the event loop."""
+        self.begun = True
+        for ending in list(self._endings):
+            ending()
+
+    @contextmanager
+    def ending(self, ending: Callable[[], None]) -> Iterator[None]:
+        """Call this if the end comes within the block."""
+        self._endings.add(ending)
+        try:
+            yield
+        finally:
+            self._endings.discard(ending)
+
+
+DRAIN = Drain()
+
+
 @dataclass
 class Health:
-    """What a process says of itself: alive, started, and ready if every check passes; false while it drains."""
+    """What a process says of itself: alive, started, and ready if every check passes; not ready while it drains."""
 
     checks: Mapping[str, Check]
     started: bool = False
-    draining: bool = False
-    notes: dict[str, str] = field(default_factory=dict)
 
     async def ready(self) -> tuple[bool, dict[str, str]]:
         """Return whether requests should come here, and what each check says."""
-        said = {"started": "yes" if self.started else "no", "draining": "yes" if self.draining else "no"}
-        ready = self.started and not self.draining
+        said = {"started": "yes" if self.started else "no", "draining": "yes" if DRAIN.begun else "no"}
+        ready = self.started and not DRAIN.begun
         for name, check in self.checks.items():
             try:
                 said[name] = await check()

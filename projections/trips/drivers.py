@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import date, datetime
 
-from domain.kernel import Erased
+from domain.kernel import Erased, Recorded
 from domain.trips.drivers import (
     DRIVERS,
     DriverFreed,
@@ -21,7 +21,7 @@ from domain.trips.drivers import (
 )
 from domain.trips.track import LocationsRecorded, TrackCondensed
 from domain.trips.trips import DRIVER_DAYS, TRIPS
-from projections.kernel import Key, Look, Recorded, View, at, row
+from projections.kernel import Key, Look, View, at, row
 from projections.trips.tracks import accepted_fixes, track_of
 
 

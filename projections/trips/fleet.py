@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import date, datetime
 from typing import Any
 
+from domain.kernel import Recorded
 from domain.tenants import DEFAULT_GPS_DAYS, TENANTS, FixesExpired, RetentionSet, TenantOpened, TimeZoneChanged, expiry
 from domain.trips.drivers import DRIVERS, DriverWentOffDuty, DriverWentOnDuty, DriverWentOnLeave
 from domain.trips.track import LocationsRecorded
@@ -18,7 +19,7 @@ from domain.trips.trucks import (
     TruckReturnedFromMaintenance,
     TruckSentToMaintenance,
 )
-from projections.kernel import Key, Look, Recorded, View, at, row
+from projections.kernel import Key, Look, View, at, row
 from projections.tenants import Zone, with_zone
 from projections.trips.drivers import DriverRow
 from projections.trips.trips import TripRow

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal
 
+from domain.kernel import Recorded
 from domain.trips.payroll import (
     PAY_DAYS,
     PAYROLL_PERIODS,
@@ -16,7 +17,7 @@ from domain.trips.payroll import (
     Unpriced,
 )
 from domain.trips.sites import Unit
-from projections.kernel import Key, Look, Recorded, View, at, row
+from projections.kernel import Key, Look, View, at, row
 
 
 @row

@@ -3,8 +3,9 @@
 from dataclasses import replace
 from typing import Literal
 
+from domain.kernel import Recorded
 from domain.trips.sites import SITES, SiteClosed, SiteRateChanged, SiteRegistered, Unit
-from projections.kernel import Look, Recorded, View, row
+from projections.kernel import Look, View, row
 
 
 @row

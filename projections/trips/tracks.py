@@ -9,10 +9,10 @@ from dataclasses import replace
 from datetime import date, datetime
 from typing import Any
 
-from domain.kernel import Erased
+from domain.kernel import Erased, Recorded
 from domain.trips.track import Fix, FixRef, LocationsRecorded, Stop, TrackCondensed, Verdict, Vertex
 from domain.trips.trips import DRIVER_DAYS, TRIPS
-from projections.kernel import Key, Look, Recorded, View, at, row
+from projections.kernel import Key, Look, View, at, row
 
 NOT_COUNTED = frozenset({"duplicate", "tracking_disabled", "range", "future", "accuracy", "same_time", "speed"})
 
@@ -167,14 +167,15 @@ def track_grown(track: TrackRow | None, happened: Recorded[LocationsRecorded], l
 
 def track_condensed(track: TrackRow, happened: Recorded[TrackCondensed], look: Look, key: Key) -> TrackRow:
     fact = happened.fact
-    days = tuple(day for day in track.days if day > fact.through)
+    line = () if isinstance(fact.line, Erased) else fact.line
     return replace(
         track,
-        days=days,
-        oldest_day=days[0] if days else None,
+        days=(),
+        oldest_day=None,
         stops=(),
         condensed_until=fact.until,
-        line=() if isinstance(fact.line, Erased) else fact.line,
+        # A later line begins with the vertex at which the one before it ended.
+        line=(*track.line, *line[bool(track.line) :]),
         sha256=fact.sha256,
     )
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal
 
+from domain.kernel import Recorded
 from domain.trips.sites import Unit
 from domain.trips.track import LocationsRecorded, TrackCondensed
 from domain.trips.trips import (
@@ -19,7 +20,7 @@ from domain.trips.trips import (
     TripStarted,
     TripStatus,
 )
-from projections.kernel import Look, Recorded, View, row
+from projections.kernel import Look, View, row
 from projections.trips.tracks import NOT_COUNTED
 
 MOST_CORRECTIONS = 20

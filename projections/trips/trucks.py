@@ -3,6 +3,7 @@
 from dataclasses import replace
 from decimal import Decimal
 
+from domain.kernel import Recorded
 from domain.trips.trucks import (
     TRUCKS,
     TruckActivated,
@@ -14,7 +15,7 @@ from domain.trips.trucks import (
     TruckStatus,
     TruckTaken,
 )
-from projections.kernel import Look, Recorded, View, row
+from projections.kernel import Look, View, row
 
 
 @row

@@ -1,0 +1,279 @@
+"""The `fieldlog` command."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import json
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from domain.roles import Role
+from infra.settings import Settings, SettingsError
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None)
+console = Console()
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs")]
+
+
+def main() -> None:
+    """Run the command line; settings that are missing or wrong are named in one line."""
+    from infra.local.supervisor import end_with_parent
+
+    end_with_parent()
+    try:
+        app()
+    except SettingsError as error:
+        Console(stderr=True).print(f"[red]{error}[/red]")
+        sys.exit(2)
+
+
+def here() -> Settings:
+    """Return the settings of this environment; where no database is set, those of the local set-up in its directory."""
+    from infra.local.home import Home, has_home
+
+    settings = Settings.from_environment()
+    if settings.projector_url is not None:
+        return settings
+    if not has_home(settings.data):
+        raise SettingsError(
+            f"no FIELDLOG_*_URL is set and there is no local set-up in {settings.data}: run `fieldlog up`"
+        )
+    home = Home(settings.data)
+    if home.postgres.start():
+        atexit.register(home.postgres.stop)
+    return Settings.from_environment(home.environment_with_ours())
+
+
+@app.callback()
+def fieldlog() -> None:
+    """Fieldlog: every change is a fact in one log; views, streams and audits follow from it."""
+
+
+@app.command()
+def up(
+    no_demo: Annotated[bool, typer.Option("--no-demo", help="Load and drive no demo organisation")] = False,
+    data: Annotated[Path | None, typer.Option(help="Where everything is kept")] = None,
+    write_port: Annotated[int | None, typer.Option(help="Port of the write API")] = None,
+    read_port: Annotated[int | None, typer.Option(help="Port of the read API")] = None,
+) -> None:
+    """Start everything on this machine: database, both APIs, projectors and reactor. Ctrl-C stops all of it."""
+    from infra.local.up import Up
+
+    settings = Settings.from_environment()
+    chosen = {"data": data, "write_port": write_port, "read_port": read_port}
+    settings = settings.model_copy(update={name: value for name, value in chosen.items() if value is not None})
+    Up(settings, console, demo=not no_demo).run()
+
+
+@app.command()
+def write_api() -> None:
+    """Serve the write API."""
+    from infra.web.serving import serve
+
+    settings = here()
+    serve("write_api.app:app", settings, settings.write_port)
+
+
+@app.command()
+def read_api() -> None:
+    """Serve the read API."""
+    from infra.web.serving import serve
+
+    settings = here()
+    serve("read_api.app:app", settings, settings.read_port)
+
+
+@app.command()
+def projector(
+    contexts: Annotated[list[str] | None, typer.Argument(help="Contexts; all of them by default")] = None,
+) -> None:
+    """Fold the log into the views of contexts."""
+    from infra.views.projector import Projector
+    from infra.web.logs import configure
+    from projections.catalog import CONTEXTS
+
+    settings = here()
+    unknown = set(contexts or ()) - CONTEXTS.keys()
+    if unknown:
+        raise typer.BadParameter(f"there is no context {', '.join(sorted(unknown))}; there are {', '.join(CONTEXTS)}")
+    configure(settings.log_level)
+    running = Projector(settings, [CONTEXTS[name] for name in contexts or CONTEXTS])
+    _on_signals(running.stop)
+    running.run()
+
+
+@app.command()
+def reactor() -> None:
+    """Ask what facts and timers lead to."""
+    from commands.reactions import REACTIONS, TIMERS
+    from infra.reactor import Reactor
+    from infra.web.logs import configure
+
+    settings = here()
+    configure(settings.log_level)
+
+    async def run() -> None:
+        running = Reactor(settings, REACTIONS, TIMERS)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, running.stop)
+        await running.run()
+
+    asyncio.run(run())
+
+
+@app.command()
+def migrate(as_json: Json = False) -> None:
+    """Bring the database to this code: tables, logins, and builds of changed views."""
+    from infra.operate import prepare
+
+    done = prepare(here())
+    if as_json:
+        print(json.dumps(done))
+    else:
+        for what, names in done.items():
+            console.print(f"{what}: {', '.join(names) or 'none'}")
+
+
+@app.command()
+def token(
+    tenant: Annotated[str, typer.Option(help="The organisation's id or name")],
+    role: Annotated[list[Role], typer.Option(help="A role; may be given several times")],
+    subject: Annotated[str, typer.Option(help="Who it is for")],
+    hours: Annotated[float, typer.Option(help="How long it is good")] = 24.0,
+) -> None:
+    """Print a token of the local set-up; an organisation that is not known by that name is opened with defaults."""
+    from infra.local.home import issue_token
+    from infra.local.tenants import tenant_id
+
+    settings = here()
+    print(issue_token(settings, tenant_id(settings, tenant), role, subject, hours))
+
+
+@app.command()
+def describe(as_json: Json = False) -> None:
+    """Print the whole system from its catalogs: streams, commands, facts, refusals, roles and views."""
+    from infra.describe import describe as described
+
+    document = described()
+    print(json.dumps(document, indent=None if as_json else 2, ensure_ascii=False))
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Say what works on this machine, what is missing and how to get it."""
+    from infra.operate import examine
+
+    try:
+        settings = here()
+    except SettingsError:
+        settings = Settings.from_environment()
+    findings = examine(settings)
+    _show("This machine", [one._asdict() for one in findings], as_json=as_json)
+    if not all(one.works for one in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def status(as_json: Json = False) -> None:
+    """Print how far the log, each view and the reactor are, and what is parked."""
+    from infra.operate import status as current
+
+    found = current(here())
+    if as_json:
+        print(json.dumps(found))
+        return
+    console.print(f"The log is at position {found['head']}; the reactor at {found['reactor']['position']}.")
+    _show("Views", found["views"], as_json=False)
+
+
+@app.command()
+def parked(
+    resume: Annotated[bool, typer.Option("--resume", help="Try all of it again")] = False, as_json: Json = False
+) -> None:
+    """List what could not be folded or followed, and was left out."""
+    from infra.operate import parked as left_out
+    from infra.operate import resume as try_again
+
+    settings = here()
+    if resume:
+        console.print(f"{try_again(settings)} will be tried again.")
+        return
+    rows = left_out(settings)
+    if rows or as_json:
+        _show("Parked", rows, as_json=as_json)
+    else:
+        console.print("Nothing is parked.")
+
+
+@app.command()
+def rebuild(
+    view: Annotated[str, typer.Argument(help="A view, or a context; all views of its context are built anew together")],
+) -> None:
+    """Build views anew beside the ones that are served, switch to them, and drop the former ones after a grace time."""
+    from infra.local.rebuilding import build_anew
+
+    build_anew(here(), view, console)
+
+
+@app.command()
+def drive(
+    gpx: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="A recorded track (GPX)")],
+    speed: Annotated[float, typer.Option(min=0.1, help="How many times faster than it was driven")] = 60.0,
+    tenant: Annotated[str, typer.Option(help="The organisation's id or name")] = "demo",
+    flaky: Annotated[float, typer.Option(min=0, max=0.9, help="How often the network fails (0 to 0.9)")] = 0.1,
+) -> None:
+    """Play a recorded track as a driver's phone: shifted to now, in batches of 10 fixes, over a network that fails."""
+    from infra.local.driving import play
+
+    play(here(), gpx, speed, tenant, flaky, console)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+def bench(context: typer.Context) -> None:
+    """Measure this machine: append, http, project or live, each beside its limit."""
+    raise typer.Exit(subprocess.call([sys.executable, "-m", "tests.bench", *context.args]))
+
+
+@app.command(hidden=True)
+def demo() -> None:
+    """Drive the demo organisation's trucks; started by `up`."""
+    from infra.local.demo import Demo
+
+    with suppress(KeyboardInterrupt):
+        Demo(here()).run()
+
+
+def _on_signals(stop: Any) -> None:
+    def ask_to_stop(*_: object) -> None:
+        threading.Thread(target=stop).start()  # not in the handler: the main thread may hold what stop waits for
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, ask_to_stop)
+
+
+def _show(title: str, rows: Sequence[Mapping[str, Any]] | Iterable[Mapping[str, Any]], *, as_json: bool) -> None:
+    rows = list(rows)
+    if as_json:
+        print(json.dumps(rows, default=str))
+        return
+    table = Table(title=title)
+    for column in rows[0] if rows else ():
+        table.add_column(column.replace("_", " "))
+    for row in rows:
+        table.add_row(*(str(value) for value in row.values()))
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()

