@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import shutil
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -60,3 +61,4 @@ def cutting(upstream_directory: str, one_in: int, seed: int) -> Iterator[Proxy]:
     task.cancel()
     loop.call_soon_threadsafe(loop.stop)
     thread.join()
+    shutil.rmtree(proxy.directory)
