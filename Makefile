@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint
+.PHONY: help install run test lint golden
 PYTHON ?= python3
 
 help:  ## Say what can be made
@@ -23,3 +23,6 @@ lint: install  ## Check style, types and import rules
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+
+golden: install  ## Write the golden files anew, but no sample of a fact that has one
+	.venv/bin/python -m tests.house.golden

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Protocol, TypeVar, cast
@@ -38,8 +38,12 @@ class Seen:
 
     __slots__ = ("_states",)
 
-    def __init__(self, states: Mapping[tuple[str, str], Any]) -> None:
-        self._states = states
+    def __init__(self) -> None:
+        self._states: dict[tuple[str, str], Any] = {}
+
+    def add(self, stream: Stream[Any], id: str, state: Any) -> None:
+        """Take note of the state of a consulted stream."""
+        self._states[stream.name, id] = state
 
     def __getitem__(self, which: Stream[S] | tuple[Stream[S], str]) -> S:
         """Return the state of a consulted stream; KeyError if none (or, without an id, not exactly one) was consulted."""
@@ -64,7 +68,7 @@ class Asked:
     by: Actor
     at: datetime
     now: datetime
-    seen: Seen = field(default_factory=lambda: Seen({}))
+    seen: Seen = field(default_factory=Seen)
 
 
 Consults = Iterable[tuple[Stream[Any], str]]
@@ -96,11 +100,9 @@ class Command(BaseModel):
 
 
 def consult(command: Command, state: Any, asked: Asked, find: Callable[[Stream[Any], str], Any]) -> Asked:
-    """Return `asked` with every stream seen that the command consults; `find` gives their states."""
-    states: dict[tuple[str, str], Any] = {}
-    asked = replace(asked, seen=Seen(states))
+    """Let `asked` see every stream that the command consults; `find` gives their states."""
     for stream, id in command.consults(state, asked):
-        states[stream.name, id] = find(stream, id)
+        asked.seen.add(stream, id, find(stream, id))
     return asked
 
 

@@ -13,6 +13,7 @@ import logging
 from collections import deque
 from collections.abc import Sequence
 from datetime import datetime
+from math import inf
 from typing import NamedTuple
 from uuid import UUID
 
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 
 LARGEST_BATCH = 512
 LONGEST_PAUSE_S = 0.5
+WATCH_S = 0.1
 DONE, APPENDED, MOVED = range(3)
 CALL = f"select * from fieldlog.append({', '.join(['%b'] * 11)})"
 
@@ -58,12 +60,16 @@ class StoredFact(NamedTuple):
 
 
 class Append(NamedTuple):
-    """The outcome of a command: the facts (perhaps none) and every stream that the decision read, its own first."""
+    """The outcome of a command: the facts (perhaps none) and every stream that the decision read, its own first.
+
+    Its answer is TimeoutError once the event loop's time `expires` has passed without one.
+    """
 
     command_id: UUID
     reads: Sequence[Read]
     facts: Sequence[StoredFact]
     answer: asyncio.Future[Answer]
+    expires: float = inf
 
     def outdated(self) -> bool:
         """Say whether it was decided on something that has not come to pass."""
@@ -95,6 +101,8 @@ class Batcher:
         self._queue: deque[Append] = deque()
         self._connection: AsyncConnection | None = None
         self._flushing: asyncio.Task[None] | None = None
+        self._under_way: list[Append] = []
+        self._watching = False
         self.batches = 0
         self.appends = 0
         self.moved = 0
@@ -103,7 +111,11 @@ class Batcher:
         """Queue an append; its answer is set when it is known."""
         self._queue.append(append)
         if self._flushing is None:
-            self._flushing = asyncio.get_running_loop().create_task(self._flush())
+            loop = asyncio.get_running_loop()
+            self._flushing = loop.create_task(self._flush())
+            if not self._watching:
+                self._watching = True
+                loop.call_later(WATCH_S, self._watch)
 
     @property
     def queued(self) -> int:
@@ -122,11 +134,22 @@ class Batcher:
         if self._connection is not None:
             await self._connection.close()
 
+    def _watch(self) -> None:
+        """Let callers go whose patience is over; one timer for all, since almost every append is answered long before."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        for append in (*self._under_way, *self._queue):
+            if append.expires < now and not append.answer.done():
+                append.answer.set_exception(TimeoutError())
+        self._watching = self._flushing is not None
+        if self._watching:
+            loop.call_later(WATCH_S, self._watch)
+
     async def _flush(self) -> None:
         try:
             while self._queue:
-                batch = [self._queue.popleft() for _ in range(min(len(self._queue), LARGEST_BATCH))]
-                await self._send_until_answered(batch)
+                self._under_way = [self._queue.popleft() for _ in range(min(len(self._queue), LARGEST_BATCH))]
+                await self._send_until_answered(self._under_way)
         finally:
             self._flushing = None
 

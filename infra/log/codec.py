@@ -199,13 +199,21 @@ def read_envelope(stored: bytes) -> Envelope:
     return _read_envelope(stored)
 
 
-def write_envelope(envelope: Envelope, client: Client, key: StreamKey, version: int, vault: Vault) -> bytes:
-    """Return the envelope as it is stored beside a fact, with where it came from encrypted. Raises KeysNeeded."""
-    if client == _NOWHERE:
-        return _encode(envelope)
-    person = Person(key.tenant_id, person_id(key.tenant_id, envelope.actor))
-    blob = vault.encrypt(person, _encode(client), _context(key.originator_id, version, "client"))
-    return _encode(msgspec.structs.replace(envelope, client=b64encode(blob).decode()))
+class EnvelopeWriter:
+    """Writes the envelope of a command beside each of its facts, with where it came from encrypted for that place."""
+
+    def __init__(self, envelope: Envelope, client: Client, vault: Vault) -> None:
+        self._plain = _encode(envelope)
+        self._client = _encode(client) if client != _NOWHERE else None
+        self._actor, self._vault = envelope.actor, vault
+
+    def at(self, key: StreamKey, version: int) -> bytes:
+        """Return the envelope as it is stored at a place in a stream. Raises KeysNeeded."""
+        if self._client is None:
+            return self._plain
+        person = Person(key.tenant_id, person_id(key.tenant_id, self._actor))
+        blob = self._vault.encrypt(person, self._client, _context(key.originator_id, version, "client"))
+        return b'%b,"client":"%b"}' % (self._plain[:-1], b64encode(blob))
 
 
 _NOWHERE = Client()

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from datetime import datetime
+from functools import partial
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -22,7 +23,7 @@ from domain.claims import CLAIMS
 from domain.kernel import Refused, Stream
 from domain.roles import Actor
 from infra.log.batcher import APPENDED, DONE, Answer, Append, Batcher, Read, StoredFact
-from infra.log.codec import Client, Codec, Envelope, read_envelope, write_envelope
+from infra.log.codec import Client, Codec, Envelope, EnvelopeWriter, read_envelope
 from infra.log.identity import stream_key
 from infra.log.states import Belief, States, StatesMissing, evolved
 from infra.log.vault import KeysNeeded
@@ -61,7 +62,7 @@ class BusyError(Exception):
     """No answer could be had in time; whether the command took effect is unknown, unless it is asked again with its key."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Order:
     """A command on its way: for which record, by whom, when, under which id. `if_match` ANY_VERSION: it must exist."""
 
@@ -78,7 +79,7 @@ class Order:
     if_match: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Receipt:
     """What a command led to: the record's version after it, the position of its last fact, and the facts' stored names.
 
@@ -122,8 +123,10 @@ class Desk:
 
         Raises the decision's Refused, NoSuchRecordError, StaleVersionError, KeyReusedError, BusyError.
         """
-        async with _patience(), self._alone([order]):
-            return await self._finish(order, await self._begin(order))
+        if order.envelope.fingerprint is None:
+            return await self._carry_out(order)
+        async with self._alone([order]):
+            return await self._carry_out(order)
 
     async def carry_out_all(self, orders: Sequence[Order]) -> list[Receipt | Exception]:
         """Carry out commands in their order, each on what the ones before it lead to; a failure leaves the others be.
@@ -136,14 +139,12 @@ class Desk:
         async with self._alone(orders):
             for order in orders:
                 try:
-                    async with _patience():
-                        begun.append(await self._begin(order))
+                    begun.append(await self._begin(order, self._ends()))
                 except Exception as error:
                     begun.append(error)
             for order, one in zip(orders, begun, strict=True):
                 try:
-                    async with _patience():
-                        outcomes.append(one if isinstance(one, Exception) else await self._finish(order, one))
+                    outcomes.append(one if isinstance(one, Exception) else await self._finish(order, one, self._ends()))
                 except Exception as error:
                     outcomes.append(error)
         return outcomes
@@ -153,15 +154,15 @@ class Desk:
 
         The others are then answered with NotCarriedOutError. Raises KeyReusedError, BusyError.
         """
-        async with _patience(), self._alone(orders[:1]):
-            first = True
+        ends, first = self._ends(), True
+        async with self._alone(orders[:1]):
             while True:
                 try:
                     decided, outcomes = self._decide_together(orders, assume_new=first)
                 except (StatesMissing, KeysNeeded) as needed:
-                    await self._states.fetch(needed)
+                    await self._fetch(needed, ends)
                     continue
-                answer = await self._send(orders[0].command_id, decided)
+                answer = await self._answer(self._send(orders[0].command_id, decided, ends))
                 if answer.kind == DONE:
                     return await self._first_receipts(orders)
                 if answer.kind == APPENDED:
@@ -174,9 +175,9 @@ class Desk:
         mine: list[UUID] = []
         try:
             for id in sorted({order.command_id for order in orders if order.envelope.fingerprint is not None}):
-                async with _patience():
-                    while (earlier := self._running.get(id)) is not None:
-                        await asyncio.shield(earlier)
+                while (earlier := self._running.get(id)) is not None:
+                    if not (await asyncio.wait([earlier], timeout=PATIENCE_S))[0]:
+                        raise BusyError
                 self._running[id] = asyncio.get_running_loop().create_future()
                 mine.append(id)
             yield
@@ -184,50 +185,77 @@ class Desk:
             for id in mine:
                 self._running.pop(id).set_result(None)
 
-    async def _begin(self, order: Order, *, first: bool = True) -> _Begun:
-        """Decide a command and send its outcome on its way."""
+    @staticmethod
+    def _ends() -> float:
+        """Return when a caller's patience ends, in the event loop's time."""
+        return asyncio.get_running_loop().time() + PATIENCE_S
+
+    async def _carry_out(self, order: Order) -> Receipt:
+        ends = self._ends()
+        return await self._finish(order, await self._begin(order, ends), ends)
+
+    async def _begin(self, order: Order, ends: float, *, first: bool = True) -> _Begun:
+        """Decide a command and send its outcome on its way. Raises BusyError."""
         while True:
             try:
                 decided = self._decide(order, assume_new=first)
             except (StatesMissing, KeysNeeded) as needed:
-                await self._states.fetch(needed)
+                await self._fetch(needed, ends)
                 continue
-            return _Begun(self._send(order.command_id, decided), decided.outcome)
+            return _Begun(self._send(order.command_id, decided, ends), decided.outcome)
 
-    async def _finish(self, order: Order, begun: _Begun) -> Receipt:
-        """Wait for the answer; what was decided on something that has not come to pass is decided again."""
+    async def _finish(self, order: Order, begun: _Begun, ends: float) -> Receipt:
+        """Wait for the answer; what was decided on something that has not come to pass is decided again. Raises BusyError."""
         while True:
-            answer = await begun.answer
+            answer = await self._answer(begun.answer)
+            if answer.kind == APPENDED:
+                break
             if answer.kind == DONE:
                 return (await self._first_receipts([order]))[0]
-            if answer.kind == APPENDED:
-                [outcome] = _placed([begun.outcome], answer)
-                if isinstance(outcome, StaleVersionError):
-                    outcome.changed_fields = await self._changed_fields(order, outcome)
-                if isinstance(outcome, Exception):
-                    raise outcome
-                return outcome
-            begun = await self._begin(order, first=False)
+            if asyncio.get_running_loop().time() > ends:
+                raise BusyError
+            begun = await self._begin(order, ends, first=False)
+        outcome = begun.outcome
+        if isinstance(outcome, StaleVersionError):
+            outcome.changed_fields = await self._changed_fields(order, outcome)
+        if isinstance(outcome, Exception):
+            raise outcome
+        outcome.position = answer.position + max(len(outcome.facts) - 1, 0)
+        return outcome
+
+    async def _fetch(self, needed: StatesMissing | KeysNeeded, ends: float) -> None:
+        """Bring into memory what was missing, while there is patience. Raises BusyError."""
+        try:
+            async with asyncio.timeout_at(ends):
+                await self._states.fetch(needed)
+        except (TimeoutError, PoolTimeout) as error:
+            raise BusyError from error
+
+    @staticmethod
+    async def _answer(answer: asyncio.Future[Answer]) -> Answer:
+        try:
+            return await answer
+        except TimeoutError as error:
+            raise BusyError from error
 
     async def _changed_fields(self, order: Order, stale: StaleVersionError) -> list[str]:
         own_id = stream_key(order.tenant_id, order.stream.name, order.id).originator_id
         then = await self._states.folded(order.stream, await self._states.rows(LOAD_UNTIL, [own_id, order.if_match]))
         return [one.name for one in fields(then) if getattr(then, one.name) != getattr(stale.state, one.name)]
 
-    def _send(self, command_id: UUID, decided: _Decided) -> asyncio.Future[Answer]:
+    def _send(self, command_id: UUID, decided: _Decided, ends: float) -> asyncio.Future[Answer]:
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        written = [belief for belief, *_ in decided.before]
-        for belief in written:
-            belief.waiting += 1
-
-        def answered(_: object) -> None:
-            for belief in written:
-                belief.waiting -= 1
-            self._states.evict()
-
-        answer.add_done_callback(answered)
-        self._batcher.put(Append(command_id, tuple(decided.reads.values()), decided.facts, answer))
+        if decided.before:
+            for belief, *_ in decided.before:
+                belief.waiting += 1
+            answer.add_done_callback(partial(self._answered, decided.before))
+        self._batcher.put(Append(command_id, tuple(decided.reads.values()), decided.facts, answer, ends))
         return answer
+
+    def _answered(self, before: Sequence[tuple[Belief, int, Any, int]], _: asyncio.Future[Answer]) -> None:
+        for belief, *_rest in before:
+            belief.waiting -= 1
+        self._states.evict()
 
     def _decide(self, order: Order, *, assume_new: bool) -> _Decided:
         """Decide on what this process believes, and let it believe what follows. Raises StatesMissing, KeysNeeded."""
@@ -264,14 +292,14 @@ class Desk:
         """
         after: dict[bytes, tuple[Belief, int, Any, int]] = {}
         stored = []
+        envelope = EnvelopeWriter(order.envelope, order.client, self._codec.vault)
         for one in facts:
             key = stream_key(order.tenant_id, one.stream.name, one.id)
             belief = self._states.find(key, one.stream)
             _, version, state, size = after.get(key.raw) or (belief, belief.version, belief.state, belief.size)
             version += 1
             topic, written = self._codec.encode(key, version, one.fact)
-            envelope = write_envelope(order.envelope, order.client, key, version, self._codec.vault)
-            stored.append(StoredFact(key, topic, written, envelope, order.at))
+            stored.append(StoredFact(key, topic, written, envelope.at(key, version), order.at))
             after[key.raw] = belief, version, evolved(one.stream, state, one.fact), size + len(written)
         before = [(belief, belief.version, belief.state, belief.size) for belief, *_ in after.values()]
         for belief, version, state, size in after.values():
@@ -332,24 +360,11 @@ def _check_version(order: Order, version: int, state: Any) -> None:
         raise StaleVersionError(version, state)
 
 
-def _placed(outcomes: Sequence[Receipt | Exception], answer: Answer) -> list[Receipt | Exception]:
-    """Return the outcomes with their positions: facts follow one another from the answer's position on."""
-    placed: list[Receipt | Exception] = []
+def _placed(outcomes: Sequence[Receipt | Exception], answer: Answer) -> Sequence[Receipt | Exception]:
+    """Give the receipts of commands that were carried out together their positions: their facts follow one another."""
     following = answer.position
     for outcome in outcomes:
         if isinstance(outcome, Receipt):
             following += len(outcome.facts)
-            placed.append(replace(outcome, position=max(following - 1, answer.position)))
-        else:
-            placed.append(outcome)
-    return placed
-
-
-@asynccontextmanager
-async def _patience() -> AsyncIterator[None]:
-    """Bound by time what may be tried again and again. Raises BusyError."""
-    try:
-        async with asyncio.timeout(PATIENCE_S):
-            yield
-    except (TimeoutError, PoolTimeout) as error:
-        raise BusyError from error
+            outcome.position = max(following - 1, answer.position)
+    return outcomes

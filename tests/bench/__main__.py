@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tests.bench import append
+from tests.bench import append, http
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 Rounds = Annotated[int, typer.Option(help="How often everything is measured, in turn")]
@@ -23,6 +23,12 @@ def benchmarks() -> None:
 def append_(rounds: Rounds = 5, seconds: Seconds = 2.0, json: Json = False) -> None:
     """Appends per second against pgbench's single-row inserts and the eventsourcing library's recorder."""
     append.main(rounds=rounds, seconds=seconds, as_json=json)
+
+
+@app.command("http")
+def http_(rounds: Rounds = 5, seconds: Seconds = 3.0, json: Json = False) -> None:
+    """Commands per second over HTTP against FastAPI's echo, an idiomatic route with the same append, and pgbench."""
+    http.main(rounds=rounds, seconds=seconds, as_json=json)
 
 
 if __name__ == "__main__":
