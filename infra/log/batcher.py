@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 LARGEST_BATCH = 512
 LONGEST_PAUSE_S = 0.5
 WATCH_S = 0.1
+# Connection, rollback, resources, state, intervention, system: not the append's fault (PostgreSQL manual, appendix A).
+PASSING = {"08", "40", "53", "55", "57", "58"}
 DONE, APPENDED, MOVED = range(3)
 CALL = f"select * from fieldlog.append({', '.join(['%b'] * 11)})"
 
@@ -159,12 +161,15 @@ class Batcher:
             try:
                 await self._send(batch)
                 return
-            except psycopg.OperationalError as error:
-                # Lost, refused or overloaded: whether the batch was committed is unknown, so it is sent again as it was.
-                log.warning("append to be sent again", extra={"appends": len(batch), "reason": type(error).__name__})
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, LONGEST_PAUSE_S)
             except Exception as error:
+                if _passes(error):
+                    # Whether the batch was committed is unknown, so it is sent again as it was.
+                    log.warning(
+                        "append to be sent again", extra={"appends": len(batch), "reason": type(error).__name__}
+                    )
+                    await asyncio.sleep(pause)
+                    pause = min(2 * pause, LONGEST_PAUSE_S)
+                    continue
                 # Something in one append cannot be stored; halving the batch finds it and lets the others through.
                 if len(batch) == 1:
                     batch[0].left_out()
@@ -208,6 +213,11 @@ class Batcher:
                 append.left_out(keys[slot - 1] if kind == MOVED else None)
             with contextlib.suppress(asyncio.InvalidStateError):  # its caller gave up meanwhile
                 append.answer.set_result(answer)
+
+
+def _passes(error: Exception) -> bool:
+    """Say whether what failed may succeed when it is tried again: lost, refused or overloaded."""
+    return isinstance(error, psycopg.OperationalError) and (error.sqlstate is None or error.sqlstate[:2] in PASSING)
 
 
 def _parameters(batch: Sequence[Append]) -> tuple[Sequence[StreamKey], Sequence[object]]:

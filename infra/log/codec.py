@@ -13,6 +13,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 from uuid import UUID
 
 import msgspec
+from cryptography.exceptions import InvalidTag
 from eventsourcing.persistence import Mapper, StoredEvent
 
 from domain.kernel import COMMON_FACTS, ERASED, Erased, Personal, Stream
@@ -96,18 +97,25 @@ class Codec(Mapper[UUID]):
     def encode(self, key: StreamKey, version: int, fact: object) -> tuple[str, bytes]:
         """Return the stored name and bytes. Raises KeysNeeded, UnreadableFactError."""
         shape = self._by_class[key.stream, type(fact)]
+        try:
+            state = self._written(shape, key, version, fact)
+        except (ValueError, TypeError) as error:
+            raise UnreadableFactError(f"{shape.topic} would not be read as it is: {error}") from error
+        return shape.topic, state
+
+    def _written(self, shape: _Shape, key: StreamKey, version: int, fact: object) -> bytes:
         if not shape.personal:
             state = _encode(fact)
             if shape.decoder.decode(state) != fact:
-                raise UnreadableFactError(f"{shape.topic} would not be read as it is: {fact!r}")
-            return shape.topic, state
+                raise ValueError("another value comes back")
+            return state
         shown = {one.name: getattr(fact, one.name) for one in fields(shape.cls)}
         for field in shape.personal:
             value = shown[field.name]
             if value is not None:
                 plain = _encode(value)
                 if field.decoder.decode(plain) != value:
-                    raise UnreadableFactError(f"{shape.topic}.{field.name} would not be read as it is")
+                    raise ValueError(f"another {field.name} comes back")
                 blob = self.vault.encrypt(
                     _person(field.mark, key, fact), plain, _context(key.originator_id, version, field.name)
                 )
@@ -115,8 +123,8 @@ class Codec(Mapper[UUID]):
         state = _encode(shown)
         stored = shape.decoder.decode(state)
         if any(getattr(stored, name) != value for name, value in shown.items()):
-            raise UnreadableFactError(f"{shape.topic} would not be read as it is")
-        return shape.topic, state
+            raise ValueError("another value comes back")
+        return state
 
     def decode(self, topic: str, state: bytes, originator_id: UUID, version: int) -> Any:
         """Return the fact; what its person's key no longer opens is ERASED. Raises KeysNeeded, UnreadableFactError."""
@@ -124,9 +132,12 @@ class Codec(Mapper[UUID]):
         if shape is None:
             raise UnreadableFactError(f"no fact is declared as {topic}")
         try:
-            stored = shape.decoder.decode(state)
-        except msgspec.MsgspecError as error:
-            raise UnreadableFactError(f"{topic}: {error}") from error
+            return self._read(shape, state, originator_id, version)
+        except (ValueError, IndexError, InvalidTag) as error:
+            raise UnreadableFactError(f"{topic}: {error or type(error).__name__}") from error
+
+    def _read(self, shape: _Shape, state: bytes, originator_id: UUID, version: int) -> Any:
+        stored = shape.decoder.decode(state)
         if not shape.personal:
             return stored
         opened = {name: getattr(stored, name) for name in stored.__struct_fields__}
