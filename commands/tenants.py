@@ -19,6 +19,7 @@ from domain.tenants import (
     TenantNotOpen,
     TenantOpened,
     TimeZoneChanged,
+    Zone,
     expiry,
 )
 
@@ -60,7 +61,7 @@ class ChangeTimeZone(Command):
     allows: ClassVar = frozenset({Role.ADMIN})
 
     def decide(self, tenant: Tenant, asked: Asked) -> Decision:
-        if tenant.zones[-1] != (self.from_date, self.time_zone):
+        if tenant.zones[-1] != Zone(from_date=self.from_date, time_zone=self.time_zone):
             yield TimeZoneChanged(time_zone=self.time_zone, from_date=self.from_date)
 
 

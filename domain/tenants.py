@@ -46,18 +46,37 @@ class FixesExpired:
 
 
 @state
+class Zone:
+    """From this local date on, days follow this time zone."""
+
+    from_date: date
+    time_zone: str
+
+
+def first_zone(opened: TenantOpened) -> tuple[Zone, ...]:
+    """Return the calendar of an organisation that has just begun."""
+    return (Zone(from_date=date.min, time_zone=opened.time_zone),)
+
+
+def with_zone(zones: tuple[Zone, ...], changed: TimeZoneChanged) -> tuple[Zone, ...]:
+    """Return the calendar with a change from a date on; what was to begin later is superseded."""
+    kept = (zone for zone in zones if zone.from_date < changed.from_date)
+    return (*kept, Zone(from_date=changed.from_date, time_zone=changed.time_zone))
+
+
+@state
 class Tenant:
     """The organisation's calendar, money and retention."""
 
     open: bool = False
     currency: str = ""
-    zones: tuple[tuple[date, str], ...] = ()
+    zones: tuple[Zone, ...] = ()
     gps_days: int = DEFAULT_GPS_DAYS
     expired_through: date = date.min
 
     def local_date(self, at: datetime) -> date:
         """Return the organisation's calendar date at this moment, by the time zone in force on that date."""
-        candidates = [(start, at.astimezone(ZoneInfo(name)).date()) for start, name in self.zones]
+        candidates = [(zone.from_date, at.astimezone(ZoneInfo(zone.time_zone)).date()) for zone in self.zones]
         return next((day for start, day in reversed(candidates) if start <= day), candidates[0][1])
 
 
@@ -69,10 +88,10 @@ def expiry(arrived: date, gps_days: int) -> datetime:
 def evolve(tenant: Tenant, happened: object) -> Tenant:
     """Return the tenant after what happened."""
     match happened:
-        case TenantOpened(time_zone=zone, currency=currency):
-            return replace(tenant, open=True, currency=currency, zones=((date.min, zone),))
-        case TimeZoneChanged(time_zone=zone, from_date=start):
-            return replace(tenant, zones=(*(known for known in tenant.zones if known[0] < start), (start, zone)))
+        case TenantOpened(currency=currency):
+            return replace(tenant, open=True, currency=currency, zones=first_zone(happened))
+        case TimeZoneChanged():
+            return replace(tenant, zones=with_zone(tenant.zones, happened))
         case RetentionSet(gps_days=days):
             return replace(tenant, gps_days=days)
         case FixesExpired(through=through):

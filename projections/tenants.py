@@ -1,7 +1,6 @@
 """What readers get to know of tenants."""
 
 from dataclasses import replace
-from datetime import date
 
 from domain.kernel import Recorded
 from domain.tenants import (
@@ -10,16 +9,11 @@ from domain.tenants import (
     RetentionSet,
     TenantOpened,
     TimeZoneChanged,
+    Zone,
+    first_zone,
+    with_zone,
 )
 from projections.kernel import Look, View, row
-
-
-@row
-class Zone:
-    """From this local date on, days follow this time zone."""
-
-    from_date: date
-    time_zone: str
 
 
 @row
@@ -36,8 +30,9 @@ class TenantRow:
 
 def opened(_: TenantRow | None, happened: Recorded[TenantOpened], look: Look) -> TenantRow:
     fact = happened.fact
-    zones = (Zone(from_date=date.min, time_zone=fact.time_zone),)
-    return TenantRow(id=happened.id, name=fact.name, currency=fact.currency, zones=zones, version=happened.version)
+    return TenantRow(
+        id=happened.id, name=fact.name, currency=fact.currency, zones=first_zone(fact), version=happened.version
+    )
 
 
 def zone_changed(tenant: TenantRow, happened: Recorded[TimeZoneChanged], look: Look) -> TenantRow:
@@ -46,12 +41,6 @@ def zone_changed(tenant: TenantRow, happened: Recorded[TimeZoneChanged], look: L
 
 def retention_set(tenant: TenantRow, happened: Recorded[RetentionSet], look: Look) -> TenantRow:
     return replace(tenant, gps_days=happened.fact.gps_days, version=happened.version)
-
-
-def with_zone(zones: tuple[Zone, ...], changed: TimeZoneChanged) -> tuple[Zone, ...]:
-    """Return the calendar with a change from a date on; what was to begin later is superseded."""
-    kept = (zone for zone in zones if zone.from_date < changed.from_date)
-    return (*kept, Zone(from_date=changed.from_date, time_zone=changed.time_zone))
 
 
 TENANTS_VIEW = View(

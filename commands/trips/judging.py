@@ -57,7 +57,7 @@ def judge(track: Track, fixes: Sequence[Fix], arrival: Arrival) -> LocationsReco
     stored = tuple(fix for fix in fixes if fix.index not in unstored)
     grown = with_fixes(track, batch, ((fix, NEW) for fix in stored))
     found = _rejudge(grown, arrivals.codes(), {micros(fix.at) for fix in stored})
-    newest = track.at[-1] if track.at else -1
+    newest = track.newest if track.newest is not None else -1
 
     def day(place: int) -> date:
         return arrival.local_date(moment(grown.at[place]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import date
+from datetime import UTC, date, datetime, time
 from hashlib import sha256
 from math import isinf
 from typing import Annotated, Any, ClassVar
@@ -315,7 +315,7 @@ class CondenseTrack(Command):
         yield TrackCondensed(
             driver_id=self.driver_id,
             through=self.through,
-            until=moment(track.at[-1]),
+            until=datetime.combine(self.through, time(), UTC) if track.newest is None else moment(track.newest),
             line=tuple(
                 Vertex(at=moment(track.at[i]), latitude=track.latitude[i], longitude=track.longitude[i])
                 for i in (vertices[kept] for kept in line)

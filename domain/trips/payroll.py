@@ -169,7 +169,7 @@ def lines_of(priced: Iterable[TripPriced]) -> list[PayrollLine]:
                 rate.amount_minor,
                 rate.currency,
                 rate.unit,
-                trip.volume.normalize(),
+                _plain(trip.volume),
             )
             grouped[key] = grouped.get(key, 0) + 1
     lines = []
@@ -185,9 +185,14 @@ def lines_of(priced: Iterable[TripPriced]) -> list[PayrollLine]:
     return sorted(lines, key=lambda line: line.line)
 
 
+def _plain(volume: Decimal) -> Decimal:
+    """Return the same number without zeros at its end and without an exponent."""
+    return Decimal(f"{volume.normalize():f}")
+
+
 def line_name(driver_id: str, to_site_id: str, rate: Rate, volume: Decimal) -> str:
     """Return the stable name of a line: driver, to-site, rate and volume."""
-    return f"{driver_id}|{to_site_id}|{rate.amount_minor} {rate.currency}/{rate.unit}|{volume.normalize():f}"
+    return f"{driver_id}|{to_site_id}|{rate.amount_minor} {rate.currency}/{rate.unit}|{_plain(volume)}"
 
 
 class PeriodAlreadyClosed(Refused):

@@ -175,6 +175,11 @@ class Track:
     erased: bool = False
     erased_until: int | None = None
 
+    @property
+    def newest(self) -> int | None:
+        """The time of the last fix that counts."""
+        return next((self.at[i] for i in range(len(self.at) - 1, -1, -1) if self.verdict[i] < FIRST_REJECTED), None)
+
 
 def fix_ref(batch: int, index: int) -> int:
     """Return a fix's reference as one number."""

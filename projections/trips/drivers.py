@@ -37,6 +37,7 @@ class DriverRow:
     leave_until: date | None = None
     truck_id: str | None = None
     tracking: bool = True
+    tracking_since: datetime | None = None
     trip_id: str | None = None
     version: int = 0
 
@@ -69,11 +70,18 @@ def truck_assigned(driver: DriverRow, happened: Recorded[TruckAssigned], look: L
 
 
 def tracked(driver: DriverRow, happened: Recorded[TrackingEnabled], look: Look) -> DriverRow:
-    return replace(driver, tracking=True, version=happened.version)
+    return _switched(driver, happened.fact.since, happened.version, on=True)
 
 
 def untracked(driver: DriverRow, happened: Recorded[TrackingDisabled], look: Look) -> DriverRow:
-    return replace(driver, tracking=False, version=happened.version)
+    return _switched(driver, happened.fact.since, happened.version, on=False)
+
+
+def _switched(driver: DriverRow, since: datetime, version: int, *, on: bool) -> DriverRow:
+    """Return the driver after a switch, which may arrive after a later one."""
+    if driver.tracking_since is not None and since < driver.tracking_since:
+        return replace(driver, version=version)
+    return replace(driver, tracking=on, tracking_since=since, version=version)
 
 
 def taken(driver: DriverRow, happened: Recorded[DriverTaken], look: Look) -> DriverRow:

@@ -7,7 +7,18 @@ from datetime import date, datetime
 from typing import Any
 
 from domain.kernel import Recorded
-from domain.tenants import DEFAULT_GPS_DAYS, TENANTS, FixesExpired, RetentionSet, TenantOpened, TimeZoneChanged, expiry
+from domain.tenants import (
+    DEFAULT_GPS_DAYS,
+    TENANTS,
+    FixesExpired,
+    RetentionSet,
+    TenantOpened,
+    TimeZoneChanged,
+    Zone,
+    expiry,
+    first_zone,
+    with_zone,
+)
 from domain.trips.drivers import DRIVERS, DriverWentOffDuty, DriverWentOnDuty, DriverWentOnLeave
 from domain.trips.track import LocationsRecorded
 from domain.trips.trips import DRIVER_DAYS, TRIPS, TripCancelled, TripCompleted, TripScheduled, TripStarted
@@ -20,7 +31,6 @@ from domain.trips.trucks import (
     TruckSentToMaintenance,
 )
 from projections.kernel import Key, Look, View, at, row
-from projections.tenants import Zone, with_zone
 from projections.trips.drivers import DriverRow
 from projections.trips.trips import TripRow
 from projections.trips.trucks import TruckRow
@@ -46,9 +56,8 @@ def _fleet(happened: Recorded[Any], look: Look) -> list[Key]:
     return [(FLEET,)]
 
 
-def opened(_: FleetRow | None, happened: Recorded[TenantOpened], look: Look, key: Key) -> FleetRow:
-    zones = (Zone(from_date=date.min, time_zone=happened.fact.time_zone),)
-    return FleetRow(name=FLEET, currency=happened.fact.currency, zones=zones)
+def opened(fleet: FleetRow | None, happened: Recorded[TenantOpened], look: Look, key: Key) -> FleetRow:
+    return replace(_known(fleet), currency=happened.fact.currency, zones=first_zone(happened.fact))
 
 
 def zone_changed(fleet: FleetRow | None, happened: Recorded[TimeZoneChanged], look: Look, key: Key) -> FleetRow:

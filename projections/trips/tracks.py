@@ -10,11 +10,22 @@ from datetime import date, datetime
 from typing import Any
 
 from domain.kernel import Erased, Recorded
-from domain.trips.track import Fix, FixRef, LocationsRecorded, Stop, TrackCondensed, Verdict, Vertex
+from domain.trips.track import (
+    FIRST_REJECTED,
+    VERDICTS,
+    Fix,
+    FixRef,
+    LocationsRecorded,
+    Stop,
+    TrackCondensed,
+    Verdict,
+    Vertex,
+)
 from domain.trips.trips import DRIVER_DAYS, TRIPS
 from projections.kernel import Key, Look, View, at, row
 
-NOT_COUNTED = frozenset({"duplicate", "tracking_disabled", "range", "future", "accuracy", "same_time", "speed"})
+SITES = -1  # in place of a batch: the stops of forgotten batches, added up by site and day
+NOT_COUNTED = frozenset(VERDICTS[FIRST_REJECTED:])
 
 
 @row
@@ -202,12 +213,12 @@ def _stop_keys(happened: Recorded[LocationsRecorded], look: Look) -> list[Key]:
 
 
 def _all_stops(happened: Recorded[TrackCondensed], look: Look) -> list[Key]:
-    """Return the stops of a track that is condensed, and one for each site at which it stood (batch 0)."""
+    """Return the stops of a track that is condensed, and one for each site at which it stood (batch -1)."""
     track = look(TrackRow, track_of(happened))
     if track is None:
         return []
     stops = [(track.track, first.batch, first.index) for first in track.stops]
-    return [*stops, *((track.track, 0, number) for number in range(len(happened.fact.dwell)))]
+    return [*stops, *((track.track, SITES, number) for number in range(len(happened.fact.dwell)))]
 
 
 def stood(stop: StopRow | None, happened: Recorded[LocationsRecorded], look: Look, key: Key) -> StopRow | None:
@@ -229,8 +240,11 @@ def stood(stop: StopRow | None, happened: Recorded[LocationsRecorded], look: Loo
     )
 
 
-def _fix(happened: Recorded[LocationsRecorded], look: Look, track: str, stop: Stop) -> Fix | TrackFix | None:
+def _fix(happened: Recorded[LocationsRecorded], look: Look, track: str, stop: Stop) -> Fix | TrackFix | Vertex | None:
     fixes: tuple[Fix | TrackFix, ...] = ()
+    if stop.first.batch == 0:  # where the condensed part ended
+        whole = look(TrackRow, track)
+        return whole.line[-1] if whole is not None and whole.line else None
     if stop.first.batch != happened.fact.batch:
         known = look(TrackBatchRow, track, stop.first.batch)
         fixes = known.fixes if known is not None else ()
@@ -241,12 +255,12 @@ def _fix(happened: Recorded[LocationsRecorded], look: Look, track: str, stop: St
 
 def stops_condensed(stop: StopRow | None, happened: Recorded[TrackCondensed], look: Look, key: Key) -> StopRow | None:
     track, batch, number = key
-    if batch:
+    if batch != SITES:
         return None
     dwell = happened.fact.dwell[number]
     return StopRow(
         track=track,
-        batch=0,
+        batch=SITES,
         index=number,
         driver_id=happened.fact.driver_id,
         trip_id=happened.id if happened.stream == TRIPS.name else None,
