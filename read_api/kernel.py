@@ -174,7 +174,7 @@ async def asking(
 def note_principal(request: Request, principal: Principal) -> None:
     """Let the request's log line say who asked."""
     fields = context_of(request.scope).fields
-    fields |= {"tenant": str(principal.tenant_id), "principal": principal.actor.subject}
+    fields |= {"tenant": principal.tenant, "principal": principal.actor.subject}
 
 
 def only(roles: frozenset[Role]) -> Any:

@@ -140,7 +140,7 @@ async def make_ticket(ask: Anybody) -> Response:
     """Get a ticket for `GET /stream?ticket=...`; it lives for 60 seconds."""
     expires = int(time.time()) + TICKET_S
     principal = ask.principal
-    claims = [expires, principal.expires, str(principal.tenant_id), principal.actor.subject, list(principal.roles)]
+    claims = [expires, principal.expires, principal.tenant, principal.actor.subject, list(principal.roles)]
     ticket = sealed(ask.settings.need("cursor_key"), encode(claims))
     return ask.plain({"ticket": ticket, "expires_at": datetime.fromtimestamp(expires, UTC)})
 
@@ -162,7 +162,7 @@ def _ticket_holder(settings: Settings, ticket: str) -> Principal:
     expires, token_expires, tenant, subject, roles = msgspec.json.decode(payload)
     if time.time() > expires:
         raise ProblemError(UNAUTHENTICATED, "The ticket has expired; get a new one with POST /stream/tickets.")
-    return Principal(Actor(subject, frozenset(map(Role, roles))), UUID(tenant), None, token_expires)
+    return Principal.of(Actor(subject, frozenset(map(Role, roles))), UUID(tenant), None, token_expires)
 
 
 @router.get("/stream", response_class=StreamingResponse, responses={200: {"content": {"text/event-stream": {}}}})

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
@@ -49,6 +50,11 @@ from infra.web.tokens import Principal
 from write_api.orders import ID, ROUTES, Batch, Request, must_be_allowed
 
 COMMANDS_TOTAL = Counter("command_total", "Commands by outcome", ["name", "outcome"])
+
+
+@lru_cache(maxsize=4096)
+def _counter(name: str, outcome: str) -> Counter:
+    return COMMANDS_TOTAL.labels(name, outcome)
 
 
 class Door:
@@ -97,9 +103,9 @@ class Door:
             receipt = await self._desk().carry_out(order)
         except Exception as error:
             problem = problem_of(error)
-            COMMANDS_TOTAL.labels(route.name, problem.kind.code).inc()
+            _counter(route.name, problem.kind.code).inc()
             raise problem from error
-        COMMANDS_TOTAL.labels(route.name, "accepted").inc()
+        _counter(route.name, "accepted").inc()
         context.fields["version"] = receipt.version
         headers = [(b"etag", b'"%d"' % receipt.version), (b"position", b"%d" % receipt.position)]
         await respond(send, 200, encode(receipt_document(receipt)), headers)
@@ -119,11 +125,11 @@ class Door:
         for item, outcome in zip(batch.items, outcomes, strict=True):
             name = f"{item.stream}.{item.verb}" if (item.stream, item.verb) in ROUTES else "unknown"
             if isinstance(outcome, Receipt):
-                COMMANDS_TOTAL.labels(name, "accepted").inc()
+                _counter(name, "accepted").inc()
                 items.append({"op": item.op, "status": 200, "receipt": receipt_document(outcome)})
                 continue
             problem = problem_of(outcome)
-            COMMANDS_TOTAL.labels(name, problem.kind.code).inc()
+            _counter(name, problem.kind.code).inc()
             items.append({"op": item.op, "status": problem.kind.status, "problem": context.document(problem)})
         context.fields |= {"items": len(items)}
         await respond(send, 200, encode({"items": items}), [])

@@ -20,7 +20,7 @@ from domain.kernel import Stream
 from domain.roles import Role
 from infra.log.codec import Client, Envelope
 from infra.log.desk import ANY_VERSION, Order
-from infra.log.identity import keyed_command_id, random_command_id
+from infra.log.identity import keyed_command_id
 from infra.web.edge import Context, Scope
 from infra.web.problems import (
     INVALID_INPUT,
@@ -96,7 +96,7 @@ class Request:
     def __init__(self, scope: Scope, context: Context, principal: Principal) -> None:
         self.principal, self._context, self._now = principal, context, datetime.now(UTC)
         self._headers = dict(scope["headers"])
-        context.fields |= {"tenant": str(principal.tenant_id), "principal": principal.actor.subject}
+        context.fields |= {"tenant": principal.tenant, "principal": principal.actor.subject}
         agent = self._text(b"user-agent")
         self._client = Client((scope.get("client") or (None,))[0], agent and agent[:300], principal.session)
 
@@ -139,7 +139,7 @@ class Request:
         principal = self.principal
         actor = principal.actor
         if key is None:
-            command_id, fingerprint = random_command_id(), None
+            command_id, fingerprint = self._context.request_id, None
         else:
             path = f"/{route.stream.name}/{id}/{route.name.partition('.')[2]}"
             command_id = keyed_command_id(principal.tenant_id, actor.subject, path, key)
@@ -151,8 +151,8 @@ class Request:
             actor=actor.subject,
             roles=principal.roles,
             application=application.decode() if PRINTABLE.fullmatch(application) else None,
-            request_id=str(self._context.request_id),
-            correlation_id=correlation.decode() if PRINTABLE.fullmatch(correlation) else str(self._context.request_id),
+            request_id=self._context.request_name,
+            correlation_id=correlation.decode() if PRINTABLE.fullmatch(correlation) else self._context.request_name,
             traceparent=self._context.traceparent,
             fingerprint=fingerprint,
         )

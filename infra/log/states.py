@@ -60,7 +60,10 @@ class Belief:
 
 
 class States:
-    """The beliefs of one process about streams, and the keys it has in memory; runs in one event loop."""
+    """The beliefs of one process about streams, and the keys it has in memory; runs in one event loop.
+
+    `size` is about how many bytes the beliefs take; those in use may exceed the bound for a moment.
+    """
 
     def __init__(
         self,
@@ -71,7 +74,7 @@ class States:
     ) -> None:
         self._streams, self._pool, self._codec, self._most_bytes = streams, pool, codec, most_bytes
         self._beliefs: OrderedDict[bytes, Belief] = OrderedDict()
-        self._size = 0
+        self.size = 0
         self._loading: dict[bytes, asyncio.Future[None]] = {}
 
     def find(self, key: StreamKey, stream: Stream[Any], *, assume_new: bool = False) -> Belief:
@@ -86,7 +89,7 @@ class States:
 
     def move_on(self, belief: Belief, version: int, state: Any, size: int) -> None:
         """Believe that a stream has come this far."""
-        self._size += size - belief.size
+        self.size += size - belief.size
         belief.version, belief.state, belief.size = version, state, size
 
     def forget_all(self) -> None:
@@ -94,18 +97,19 @@ class States:
         for belief in self._beliefs.values():
             belief.lineage.broken = True
         self._beliefs.clear()
-        self._size = 0
+        self.size = 0
 
     def evict(self) -> None:
         """Forget what was used longest ago until the bound is kept."""
-        if self._size <= self._most_bytes:
-            return
-        for raw, belief in list(self._beliefs.items()):
-            if not belief.waiting:
-                del self._beliefs[raw]
-                self._size -= belief.size
-            if self._size <= self._most_bytes:
+        for _ in range(len(self._beliefs)):
+            if self.size <= self._most_bytes:
                 return
+            raw, belief = next(iter(self._beliefs.items()))
+            if belief.waiting:
+                self._beliefs.move_to_end(raw)
+            else:
+                del self._beliefs[raw]
+                self.size -= belief.size
 
     async def fetch(self, needed: StatesMissing | KeysNeeded) -> None:
         """Bring into memory what was missing."""
@@ -153,7 +157,7 @@ class States:
 
     def _install(self, key: StreamKey, belief: Belief) -> Belief:
         former = self._beliefs.pop(key.raw, None)
-        self._size += belief.size - (former.size if former is not None else 0)
+        self.size += belief.size - (former.size if former is not None else 0)
         self._beliefs[key.raw] = belief
         return belief
 

@@ -15,7 +15,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 
 from infra.settings import Settings
-from infra.web.edge import App, Edge, context_of
+from infra.web.edge import App, Edge, Receive, Scope, Send, context_of, header
 from infra.web.problems import (
     CONTENT_TYPE,
     INTERNAL,
@@ -122,10 +122,21 @@ def edged(app: App, settings: Settings) -> App:
     """Return an application behind the edge, answering pages of other origins if the settings allow it."""
     origins = [origin.strip() for origin in settings.cors_origins.split(",") if origin.strip()]
     if origins:
-        app = CORSMiddleware(
-            app, allow_origins=origins, allow_methods=["*"], allow_headers=["*"], expose_headers=EXPOSED, max_age=3600
-        )
+        app = _answering_origins(app, origins)
     return Edge(app, settings.problems_url)
+
+
+def _answering_origins(app: App, origins: list[str]) -> App:
+    answering = CORSMiddleware(
+        app, allow_origins=origins, allow_methods=["*"], allow_headers=["*"], expose_headers=EXPOSED, max_age=3600
+    )
+
+    async def origins_answered(scope: Scope, receive: Receive, send: Send) -> None:
+        # A POST without an origin comes from no page, and no cache keeps its answer.
+        plain = scope["type"] == "http" and scope["method"] == "POST" and header(scope, b"origin") is None
+        await (app if plain else answering)(scope, receive, send)
+
+    return origins_answered
 
 
 def tune_collector() -> None:

@@ -50,11 +50,13 @@ class Principal:
     tenant_id: UUID
     session: str | None
     expires: float
+    roles: tuple[str, ...]
+    tenant: str
 
-    @property
-    def roles(self) -> tuple[str, ...]:
-        """The actor's roles, in the order in which they are stored."""
-        return tuple(sorted(self.actor.roles))
+    @classmethod
+    def of(cls, actor: Actor, tenant_id: UUID, session: str | None, expires: float) -> Principal:
+        """Return a principal with what every request needs of it: the sorted roles, and the tenant's id as text."""
+        return cls(actor, tenant_id, session, expires, tuple(sorted(actor.roles)), str(tenant_id))
 
 
 class Keys:
@@ -149,7 +151,7 @@ class Tokens:
         keys = await self._keys.for_token(about.get("kid"))
         claims = jwt.decode(token, keys, algorithms=ALGORITHMS).claims
         self._claims.validate(claims)
-        return Principal(_actor(claims), _tenant(claims), _session(claims), float(claims["exp"]))
+        return Principal.of(_actor(claims), _tenant(claims), _session(claims), float(claims["exp"]))
 
 
 class Bearer:

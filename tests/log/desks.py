@@ -24,12 +24,12 @@ NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 
 
 @asynccontextmanager
-async def open_desk(url: str) -> AsyncIterator[Desk]:
+async def open_desk(url: str, most_bytes: int = 1_000_000) -> AsyncIterator[Desk]:
     """A desk over counters, as one write process has it."""
     batcher = Batcher(url)
     async with pool_async(url, "test", 4) as pool:
         codec = Codec([COUNTERS], Vault(MASTER_KEY))
-        yield Desk(States({"counters": COUNTERS}, pool, codec, 1_000_000), batcher, codec)
+        yield Desk(States({"counters": COUNTERS}, pool, codec, most_bytes), batcher, codec)
         await batcher.stop()
 
 

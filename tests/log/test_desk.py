@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from infra.log.desk import ANY_VERSION, KeyReusedError, NoSuchRecordError, StaleVersionError
+from infra.log.states import ENTRY_BYTES
 from tests.conftest import Database
 from tests.log.counting import Count, CountBoth, CountEven, Odd
 from tests.log.desks import open_desk, order
@@ -132,3 +133,16 @@ def test_a_command_that_creates_nothing_finds_no_record(database: Database) -> N
 
     asyncio.run(story())
     assert counts(database) == []
+
+
+def test_a_process_with_little_memory_gives_the_same_answers(database: Database) -> None:
+    async def story() -> None:
+        async with open_desk(database.writer, most_bytes=5 * ENTRY_BYTES) as desk:
+            for version in (1, 2, 3):
+                ids = [str(number) for number in range(30)]
+                receipts = await asyncio.gather(*(desk.carry_out(order(id, Count())) for id in ids))
+                assert {receipt.version for receipt in receipts} == {version}
+                assert desk._states.size <= 5 * ENTRY_BYTES + 1_000
+
+    asyncio.run(story())
+    assert len(counts(database)) == 90
