@@ -153,6 +153,14 @@ def test_wrong_input_deep_inside_is_named_too(office: Client) -> None:
     assert [one["pointer"] for one in found["errors"]] == ["#/fixes/1/at", "#/fixes/1/longitude"]
 
 
+def test_unknown_names_are_answered_with_the_known_ones(office: Client) -> None:
+    [error] = problem(office.ask("/trucks/T1/deactivate", {"why": "rust"}), 422, "invalid-input")["errors"]
+    assert error["detail"] == "There is no 'why' here; there are: none."
+    [error] = problem(office.ask("/sites/S1/close", {"at": "noon"}), 422, "invalid-input")["errors"]
+    assert error["pointer"] == "#/at"
+    assert "register, activate" in problem(office.ask("/trucks/T1/fly"), 404, "not-found")["detail"]
+
+
 @pytest.mark.parametrize("raw", [b"{", b'{"number": 1e999}', b"\xff\xfe", b"[" * 100_000, b"NaN", b'{"a": 1}}'])
 def test_what_is_no_json_is_malformed(office: Client, raw: bytes) -> None:
     answer = office.http.post("/trucks/T1/register", content=raw, headers={"Content-Type": "application/json"})

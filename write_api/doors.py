@@ -37,7 +37,6 @@ from infra.web.problems import (
     METHOD_NOT_ALLOWED,
     NO_SUCH_RECORD,
     NOT_CARRIED_OUT,
-    NOT_FOUND,
     STALE_VERSION,
     TOO_LARGE,
     WRONG_CONTENT_TYPE,
@@ -47,7 +46,7 @@ from infra.web.problems import (
     refusal,
 )
 from infra.web.tokens import Principal
-from write_api.orders import ID, ROUTES, Batch, Request, must_be_allowed
+from write_api.orders import ID, ROUTES, Batch, Request, must_be_allowed, no_command
 
 COMMANDS_TOTAL = Counter("command_total", "Commands by outcome", ["name", "outcome"])
 
@@ -83,7 +82,7 @@ class Door:
     async def _single(self, scope: Scope, receive: Receive, send: Send, stream: str, id: str, verb: str) -> None:
         route = ROUTES.get((stream, verb))
         if route is None:
-            raise ProblemError(NOT_FOUND, f"{stream} have no command {verb!r}.")
+            raise no_command(stream, verb)
         context = context_of(scope)
         context.route = f"/{stream}/{{id}}/{verb}"
         _must_post(scope)
@@ -96,7 +95,7 @@ class Door:
         try:
             command = route.command.model_validate_json(body or b"{}")
         except ValidationError as error:
-            raise invalid(error) from None
+            raise invalid(error, route.command) from None
         order = request.order(route, id, command)
         context.fields |= {"command": route.name, "id": id}
         try:
@@ -118,7 +117,7 @@ class Door:
         try:
             batch = Batch.model_validate_json(await self._body(scope, receive))
         except ValidationError as error:
-            raise invalid(error) from None
+            raise invalid(error, Batch) from None
         orders = [request.tried(n, item) for n, item in enumerate(batch.items)]
         outcomes = await (self._together(request, batch, orders) if batch.atomic else self._one_by_one(orders))
         items = []

@@ -117,15 +117,15 @@ class Request:
     def tried(self, number: int, item: Item) -> Order | ProblemError:
         """Return the order that an item of a batch makes, or why it makes none."""
         route = ROUTES.get((item.stream, item.verb))
+        if route is None:
+            return no_command(item.stream, item.verb)
         try:
-            if route is None:
-                raise ProblemError(NOT_FOUND, f"There is no command {item.verb!r} of {item.stream!r}.")
             must_be_allowed(route, self.principal)
             command = route.command.model_validate_json(encode(item.body))
             if_match = f'"{item.if_match}"' if isinstance(item.if_match, int) else item.if_match
             return self._order(route, item.id, command, key=item.op, at=item.occurred_at, if_match=if_match)
         except ValidationError as error:
-            return invalid(error, f"#/items/{number}/body")
+            return invalid(error, route.command, f"#/items/{number}/body")
         except ProblemError as problem:
             return problem
 
@@ -173,6 +173,13 @@ class Request:
     def _text(self, name: bytes) -> str | None:
         value = self._headers.get(name)
         return value.decode("latin-1") if value is not None else None
+
+
+def no_command(stream: str, verb: str) -> ProblemError:
+    """Return the problem of a command that there is not, with those that there are."""
+    verbs = ", ".join(known for of, known in ROUTES if of == stream)
+    known = f"it has: {verbs}" if verbs else f"there are: {', '.join(dict.fromkeys(of for of, _ in ROUTES))}"
+    return ProblemError(NOT_FOUND, f"There is no command {verb!r} of {stream!r}; {known}.")
 
 
 def must_be_allowed(route: Route, principal: Principal) -> None:

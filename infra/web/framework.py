@@ -25,6 +25,7 @@ from infra.web.problems import (
     NOT_FOUND,
     Kind,
     ProblemError,
+    detail_of,
     encode,
     pointer,
 )
@@ -164,13 +165,20 @@ async def _invalid(request: Request, error: Exception) -> Response:
     errors = []
     for one in error.errors():
         place, *rest = one["loc"]
+        detail = detail_of({**one, "loc": rest}, _parameters(request))
         where = (
             {"pointer": pointer(rest)}
             if place == "body"
             else {"parameter" if place != "header" else "header": rest[-1]}
         )
-        errors.append(where | {"code": one["type"], "detail": one["msg"]})
+        errors.append(where | {"code": one["type"], "detail": detail})
     return await _problem(request, ProblemError(INVALID_INPUT, errors=errors))
+
+
+def _parameters(request: Request) -> list[str]:
+    """Return the names of the query parameters that an address takes."""
+    operation = request.app.openapi()["paths"].get(request.scope["route"].path, {}).get(request.method.lower(), {})
+    return [one["name"] for one in operation.get("parameters", []) if one["in"] == "query"]
 
 
 async def _internal(request: Request, error: Exception) -> Response:  # noqa: ARG001

@@ -11,7 +11,7 @@ from inspect import cleandoc
 from typing import Any
 
 import msgspec
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from domain.kernel import NotYours, Refused
 
@@ -123,16 +123,26 @@ def query_problem(name: str, detail: str, kind: Kind = INVALID_INPUT) -> Problem
     return ProblemError(kind, detail, errors=[{"parameter": name, "code": kind.code, "detail": detail}])
 
 
-def invalid(error: ValidationError, prefix: str = "#") -> ProblemError:
-    """Return the problem of a body that does not validate, with a JSON pointer (RFC 6901) to each place."""
+def invalid(error: ValidationError, model: type[BaseModel], prefix: str = "#") -> ProblemError:
+    """Return the problem of a body that is no such model, with a JSON pointer (RFC 6901) to each place."""
     errors = error.errors(include_url=False, include_context=False, include_input=False)
     if errors and errors[0]["type"] == "json_invalid":
         return ProblemError(MALFORMED_BODY, errors[0]["msg"])
     return ProblemError(
         INVALID_INPUT,
         f"{len(errors)} {'place needs' if len(errors) == 1 else 'places need'} another value.",
-        errors=[{"pointer": pointer(one["loc"], prefix), "code": one["type"], "detail": one["msg"]} for one in errors],
+        errors=[
+            {"pointer": pointer(one["loc"], prefix), "code": one["type"], "detail": detail_of(one, model.model_fields)}
+            for one in errors
+        ],
     )
+
+
+def detail_of(error: Mapping[str, Any], known: Iterable[str]) -> str:
+    """Return what is wrong with one place; where an unknown name was sent, also the known ones."""
+    if error["type"] == "extra_forbidden" and len(error["loc"]) == 1:
+        return f"There is no {error['loc'][0]!r} here; there are: {', '.join(known) or 'none'}."
+    return str(error["msg"])
 
 
 def pointer(location: Iterable[str | int], prefix: str = "#") -> str:
