@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tests.bench import append, http
+from tests.bench import append, http, live, project
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 Rounds = Annotated[int, typer.Option(help="How often everything is measured, in turn")]
@@ -29,6 +29,18 @@ def append_(rounds: Rounds = 5, seconds: Seconds = 2.0, json: Json = False) -> N
 def http_(rounds: Rounds = 5, seconds: Seconds = 3.0, json: Json = False) -> None:
     """Commands per second over HTTP against FastAPI's echo, an idiomatic route with the same append, and pgbench."""
     http.main(rounds=rounds, seconds=seconds, as_json=json)
+
+
+@app.command("project")
+def project_(rounds: Rounds = 3, seconds: Seconds = 3.0, json: Json = False) -> None:
+    """Rows per second of a rebuild against plain SQL that makes the same rows, and the library's recorder."""
+    project.main(rounds=rounds, seconds=seconds, as_json=json)
+
+
+@app.command("live")
+def live_(rounds: Rounds = 3, seconds: Seconds = 5.0, json: Json = False) -> None:
+    """Latency from a commit to 50 live subscribers, against a bare notification of the same server."""
+    live.main(rounds=rounds, seconds=seconds, as_json=json)
 
 
 if __name__ == "__main__":
