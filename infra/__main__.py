@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -14,9 +15,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
+import psycopg
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from domain.roles import Role
 from infra.settings import Settings, SettingsError
@@ -34,16 +37,33 @@ def main() -> None:
     try:
         app()
     except SettingsError as error:
-        Console(stderr=True).print(f"[red]{error}[/red]")
+        _tell(str(error))
         sys.exit(2)
+    except psycopg.OperationalError as error:
+        _tell(str(error).partition("\n")[0])
+        sys.exit(1)
 
 
-def here() -> Settings:
-    """Return the settings of this environment; where no database is set, those of the local set-up in its directory."""
+def here(*needed: str) -> Settings:
+    """Return the settings of this environment; where no database is set, those of the local set-up in its directory.
+
+    Raises SettingsError, also for settings that are needed and not there.
+    """
+    settings = _here()
+    for name in needed:
+        settings.need(name)
+    return settings
+
+
+def _tell(line: str) -> None:
+    Console(stderr=True, soft_wrap=True).print(Text(line, "red"))
+
+
+def _here() -> Settings:
     from infra.local.home import Home, has_home
 
     settings = Settings.from_environment()
-    if settings.projector_url is not None:
+    if any(getattr(settings, f"{login}_url") is not None for login in ("database", "writer", "projector", "reader")):
         return settings
     if not has_home(settings.data):
         raise SettingsError(
@@ -52,7 +72,8 @@ def here() -> Settings:
     home = Home(settings.data)
     if home.postgres.start():
         atexit.register(home.postgres.stop)
-    return Settings.from_environment(home.environment_with_ours())
+    os.environ.update(home.environment_with_ours())  # an ASGI server makes its application from the environment
+    return Settings.from_environment()
 
 
 @app.callback()
@@ -81,7 +102,7 @@ def write_api() -> None:
     """Serve the write API."""
     from infra.web.serving import serve
 
-    settings = here()
+    settings = here("writer_url", "master_key", "jwks")
     serve("write_api.app:app", settings, settings.write_port)
 
 
@@ -90,7 +111,7 @@ def read_api() -> None:
     """Serve the read API."""
     from infra.web.serving import serve
 
-    settings = here()
+    settings = here("reader_url", "cursor_key", "jwks")
     serve("read_api.app:app", settings, settings.read_port)
 
 
@@ -99,17 +120,19 @@ def projector(
     contexts: Annotated[list[str] | None, typer.Argument(help="Contexts; all of them by default")] = None,
 ) -> None:
     """Fold the log into the views of contexts."""
+    from infra.collector import tune_collector
     from infra.views.projector import Projector
     from infra.web.logs import configure
     from projections.catalog import CONTEXTS
 
-    settings = here()
+    settings = here("projector_url", "master_key")
     unknown = set(contexts or ()) - CONTEXTS.keys()
     if unknown:
         raise typer.BadParameter(f"there is no context {', '.join(sorted(unknown))}; there are {', '.join(CONTEXTS)}")
     configure(settings.log_level)
     running = Projector(settings, [CONTEXTS[name] for name in contexts or CONTEXTS])
     _on_signals(running.stop)
+    tune_collector()
     running.run()
 
 
@@ -120,7 +143,7 @@ def reactor() -> None:
     from infra.reactor import Reactor
     from infra.web.logs import configure
 
-    settings = here()
+    settings = here("writer_url", "projector_url", "master_key")
     configure(settings.log_level)
 
     async def run() -> None:
@@ -150,12 +173,14 @@ def token(
     tenant: Annotated[str, typer.Option(help="The organisation's id or name")],
     role: Annotated[list[Role], typer.Option(help="A role; may be given several times")],
     subject: Annotated[str, typer.Option(help="Who it is for")],
-    hours: Annotated[float, typer.Option(help="How long it is good")] = 24.0,
+    hours: Annotated[float, typer.Option(min=0.01, max=24 * 366, help="How long it is good")] = 24.0,
 ) -> None:
     """Print a token of the local set-up; an organisation that is not known by that name is opened with defaults."""
     from infra.local.home import issue_token
     from infra.local.tenants import tenant_id
 
+    if Role.SYSTEM in role:
+        raise typer.BadParameter("no token carries the role system", param_hint="--role")
     settings = here()
     print(issue_token(settings, tenant_id(settings, tenant), role, subject, hours))
 

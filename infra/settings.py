@@ -8,7 +8,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretBytes, SecretStr, ValidationError
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretBytes,
+    SecretStr,
+    ValidationError,
+)
 
 PREFIX = "FIELDLOG_"
 
@@ -24,7 +35,16 @@ def _key(value: object) -> bytes:
     return key
 
 
+def _url(value: SecretStr) -> SecretStr:
+    try:
+        conninfo_to_dict(value.get_secret_value())
+    except psycopg.Error:
+        raise ValueError("must be the URL of a database, such as postgresql://login@host/name") from None
+    return value
+
+
 Key = Annotated[SecretBytes, BeforeValidator(_key)]
+Url = Annotated[SecretStr, AfterValidator(_url)]
 
 
 class Settings(BaseModel):
@@ -33,14 +53,12 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
     data: Path = Field(Path("data"), description="Directory of the local set-up, where no database URLs are set")
-    database_url: SecretStr | None = Field(None, description="Owner's URL of the database; only `migrate` uses it")
-    writer_url: SecretStr | None = Field(None, description="URL with which the write API and the reactor append")
-    projector_url: SecretStr | None = Field(
+    database_url: Url | None = Field(None, description="Owner's URL of the database; only `migrate` uses it")
+    writer_url: Url | None = Field(None, description="URL with which the write API and the reactor append")
+    projector_url: Url | None = Field(
         None, description="URL with which projectors and the reactor read the log and write views"
     )
-    reader_url: SecretStr | None = Field(
-        None, description="URL with which the read API reads, behind row-level security"
-    )
+    reader_url: Url | None = Field(None, description="URL with which the read API reads, behind row-level security")
     master_key: Key | None = Field(None, description="Wraps the keys of personal data: 32 bytes in base64")
     cursor_key: Key | None = Field(None, description="Signs page cursors and stream tickets: 32 bytes in base64")
     jwks: str | None = Field(None, description="Where the public keys of tokens are: an https URL, or a file")

@@ -8,12 +8,13 @@ from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI
 
+from infra.collector import tune_collector
 from infra.database import MIGRATION_NAMES
 from infra.settings import Settings
 from infra.views.readers import Readers, open_readers
 from infra.views.tail import Tail
 from infra.web.edge import App
-from infra.web.framework import Health, edged, framework, tune_collector
+from infra.web.framework import Health, edged, framework
 from infra.web.tokens import Bearer, Keys, Tokens
 from read_api.catalog import ROUTERS
 

@@ -8,12 +8,13 @@ from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI
 
+from infra.collector import tune_collector
 from infra.database import MIGRATION_NAMES
 from infra.log.desk import Desk
 from infra.log.service import LogService, open_log
 from infra.settings import Settings
 from infra.web.edge import App
-from infra.web.framework import Health, edged, framework, tune_collector
+from infra.web.framework import Health, edged, framework
 from infra.web.tokens import Bearer, Keys, Tokens
 from write_api.doors import Door
 from write_api.openapi import with_commands, with_problems

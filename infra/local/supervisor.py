@@ -29,17 +29,20 @@ class Child:
     started: float = 0.0
     pause: float = 0.0
     restarts: int = field(default=-1)
+    due: float | None = None
 
 
 class Supervisor:
     """Keeps children alive until it is told to stop; their lines go to one file each."""
 
-    def __init__(self, logs: Path, environment: Mapping[str, str], tell: Callable[[str], None]) -> None:
+    def __init__(
+        self, logs: Path, environment: Mapping[str, str], tell: Callable[[str], None], stopping: threading.Event
+    ) -> None:
         logs.mkdir(parents=True, exist_ok=True)
         self._logs, self._tell = logs, tell
         self._environment = {**os.environ, **environment, PARENT: str(os.getpid())}
         self.children: list[Child] = []
-        self.stopping = threading.Event()
+        self.stopping = stopping
 
     def add(self, name: str, *arguments: str) -> None:
         """Start a child, and keep it alive."""
@@ -83,10 +86,14 @@ class Supervisor:
 
     def _again(self, child: Child, code: int) -> None:
         """Start a child again: at once if it had lived, else after a growing pause."""
-        lived = time.monotonic() - child.started
-        child.pause = 0.0 if lived > LEAST_LIFE_S + child.pause else min(max(2 * child.pause, 0.5), LONGEST_PAUSE_S)
-        if lived < child.pause:
+        now = time.monotonic()
+        if child.due is None:
+            lived = now - child.started > LEAST_LIFE_S + child.pause
+            child.pause = 0.0 if lived else min(max(2 * child.pause, 0.5), LONGEST_PAUSE_S)
+            child.due = now + child.pause
+        if now < child.due:
             return
+        child.due = None
         self._tell(f"{child.name} ended with {code}; it is started again")
         self._start(child)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
+import threading
 import time
 from types import FrameType
 
@@ -41,20 +42,29 @@ class Up:
             self._run()
 
     def _run(self) -> None:
-        postgres = self._home.postgres
-        with self._console.status("starting PostgreSQL"):
-            postgres.start()
-            postgres.make_database()
-        environment = {**self._home.environment(), **self._ports}
-        self._settings = Settings.from_environment({**os.environ, **environment})
-        prepare(self._settings)
-        supervisor = Supervisor(self._home.directory / "logs", environment, self._console.print)
+        postgres, stopping = self._home.postgres, threading.Event()
 
         def stop(_: int, __: FrameType | None) -> None:
-            supervisor.stopping.set()
+            stopping.set()
 
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, stop)
+        try:
+            with self._console.status("starting PostgreSQL"):
+                postgres.start()
+                postgres.make_database()
+            environment = {**self._home.environment(), **self._ports}
+            self._settings = Settings.from_environment({**os.environ, **environment})
+            prepare(self._settings)
+            if not stopping.is_set():
+                self._look_after(Supervisor(self._home.directory / "logs", environment, self._console.print, stopping))
+        finally:
+            with self._console.status("stopping"):
+                if postgres.running():
+                    postgres.stop()
+            self._console.print("Everything has stopped.")
+
+    def _look_after(self, supervisor: Supervisor) -> None:
         try:
             for name in ("projector", "reactor", "write-api", "read-api"):
                 supervisor.add(name, name)
@@ -66,8 +76,6 @@ class Up:
         finally:
             with self._console.status("stopping"):
                 supervisor.stop()
-                postgres.stop()
-            self._console.print("Everything has stopped.")
 
     def _look_after_database(self) -> None:
         if not self._home.postgres.running():

@@ -36,7 +36,8 @@ create policy tenant on fieldlog.parked for select to fieldlog_reader
     using (tenant_id = (select nullif(current_setting('app.tenant', true), '')::uuid));
 
 -- Moves a build's bookmark, in the transaction that writes its rows; whoever is not at `was` any more is fenced.
-create function fieldlog.move_bookmark(which integer, was bigint, now_at bigint)
+-- `whose` says which tenants' rows changed, with commas between their ids; `*`: anybody's.
+create function fieldlog.move_bookmark(which integer, was bigint, now_at bigint, whose text default '*')
 returns void language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
     of_context text;
@@ -46,7 +47,7 @@ begin
     if not found then
         raise exception 'build % is not at position % any more', which, was using errcode = 'FL003';
     end if;
-    perform pg_notify('fieldlog_positions', of_context || ' ' || which || ' ' || now_at);
+    perform pg_notify('fieldlog_positions', of_context || ' ' || which || ' ' || now_at || ' ' || whose);
 end $$;
 
 -- Lets readers see another build of a context from now on.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Set
 from contextlib import asynccontextmanager
 from functools import lru_cache
 from typing import Any, LiteralString, NamedTuple
@@ -16,7 +16,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from infra.database import AsyncConnection, pool_async
 from infra.listener import Listener
 from infra.settings import Settings
-from infra.views.tables import schema_of
+from infra.views.tables import EVERYBODY, schema_of
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +55,9 @@ class Served(NamedTuple):
     changes_from: int
 
 
+Watcher = Callable[[Served, Set[UUID] | None], None]
+
+
 class Found(NamedTuple):
     """What a statement found: rows, the build and position they belong to, where the tenant's rows moved last, a total."""
 
@@ -72,14 +75,17 @@ class Readers:
         self._pool = pool
         self._served: dict[str, Served] = {}
         self._moved = asyncio.Event()
-        self._watchers: list[Callable[[Served], None]] = []
+        self._watchers: list[Watcher] = []
 
     def served(self, context: str) -> Served:
         """Return the build of a context that is served."""
         return self._served[context]
 
-    def watch(self, watcher: Callable[[Served], None]) -> None:
-        """Let this be called whenever the served build of a context moves, or another one is served."""
+    def watch(self, watcher: Watcher) -> None:
+        """Let this be called whenever the served build of a context moves, or another one is served.
+
+        It gets the tenants whose rows may have changed, None for all of them.
+        """
         self._watchers.append(watcher)
 
     async def refresh(self) -> None:
@@ -94,18 +100,19 @@ class Readers:
             self._note(read)
 
     def heard(self, payload: str) -> None:
-        """Take note of a bookmark that moved: context, build and position."""
-        context, build, position = payload.split()
+        """Take note of a bookmark that moved: context, build, position, and whose rows changed with it (`*`: anybody's)."""
+        context, build, position, whose = payload.split(" ")
         known = self._served.get(context)
         if known is not None and known.build == int(build):
-            self._note(known._replace(position=max(known.position, int(position))))
+            tenants = None if whose == EVERYBODY else frozenset(map(UUID, filter(None, whose.split(","))))
+            self._note(known._replace(position=max(known.position, int(position))), tenants)
 
-    def _note(self, served: Served) -> None:
+    def _note(self, served: Served, tenants: Set[UUID] | None = None) -> None:
         self._served[served.context] = served
         moved, self._moved = self._moved, asyncio.Event()
         moved.set()
         for watcher in self._watchers:
-            watcher(served)
+            watcher(served, tenants)
 
     async def wait(self, context: str, position: int, patience_s: float) -> None:
         """Wait until a context has come to a position. Raises LaggingError."""
@@ -147,7 +154,7 @@ class Readers:
                     await connection.execute("select set_config('app.tenant', %s, true)", [str(tenant)])
                     cursor = await connection.execute(statement.encode(), parameters)
                     await connection.execute("commit")
-                    return await cursor.fetchall()
+                return await cursor.fetchall()  # after the pipeline: within it, this would cost another round trip
             except (psycopg.OperationalError, PoolTimeout) as error:
                 log.warning("read to be repeated", extra={"reason": type(error).__name__})
         raise UnavailableError("the database does not answer")

@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from domain.kernel import Recorded
-from infra.arrays import Uuids
+from infra.arrays import Texts, Uuids
 from infra.database import Connection, connect
 from infra.log.codec import Codec, UnreadableFactError
 from infra.log.states import KEYS_BY_ID
 from infra.log.vault import KeysNeeded, StoredKey
 
-AFTER = """select notification_id, tenant_id, stream, id, originator_id, originator_version, topic, state,
-                  occurred_at, recorded_at
+AFTER = """select notification_id, tenant_id, stream, id, originator_id, originator_version, topic,
+                  case when stream = any(%b) then state else '' end, occurred_at, recorded_at
              from fieldlog.log where notification_id > %b order by notification_id limit %b"""
 OF_TENANT = """select notification_id, tenant_id, stream, id, originator_id, originator_version, topic, state,
                       occurred_at, recorded_at
@@ -65,29 +65,26 @@ class LogReader:
 
     def decoded(self, rows: Sequence[StoredFactRow]) -> list[Recorded[Any] | UnreadableFactError | None]:
         """Return each fact as it was: None if it is of no stream that matters here, or why it cannot be read."""
-        decoded: list[Recorded[Any] | UnreadableFactError | None] = []
-        needed: set[UUID] = set()
-        for one in rows:
-            if one.stream not in self._streams:
-                decoded.append(None)
-                continue
-            try:
-                fact = self._codec.decode(one.topic, one.state, one.originator_id, one.version)
-            except KeysNeeded as keys:
-                needed |= keys.ids
-                continue
-            except UnreadableFactError as error:
-                decoded.append(error)
-                continue
-            decoded.append(
-                Recorded(
-                    fact, one.tenant, one.stream, one.id, one.version, one.position, one.occurred_at, one.recorded_at
-                )
-            )
-        if not needed:
-            return decoded
-        self._thread.submit(self._fetch_keys, needed).result()
-        return self.decoded(rows)
+        decoded: list[Recorded[Any] | UnreadableFactError | None] = [None] * len(rows)
+        left = [place for place, one in enumerate(rows) if one.stream in self._streams]
+        while left:
+            locked, needed = [], set[UUID]()
+            for place in left:
+                one = rows[place]
+                try:
+                    fact = self._codec.decode(one.topic, one.state, one.originator_id, one.version)
+                except KeysNeeded as keys:
+                    needed |= keys.ids
+                    locked.append(place)
+                except UnreadableFactError as error:
+                    decoded[place] = error
+                else:
+                    place_in_log = one.tenant, one.stream, one.id, one.version, one.position
+                    decoded[place] = Recorded(fact, *place_in_log, one.occurred_at, one.recorded_at)
+            if needed:
+                self._thread.submit(self._fetch_keys, needed).result()
+            left = locked
+        return decoded
 
     def forget_keys(self) -> None:
         """Drop every key from memory, as when one was destroyed."""
@@ -105,7 +102,7 @@ class LogReader:
         return self._connection
 
     def _read(self, position: int, limit: int) -> list[StoredFactRow]:
-        return self._query(AFTER, [position, limit])
+        return self._query(AFTER, [Texts(self._streams), position, limit])
 
     def _query(self, statement: str, parameters: Sequence[object]) -> list[StoredFactRow]:
         cursor = self._open().execute(statement.encode(), parameters, binary=True)

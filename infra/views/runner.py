@@ -1,6 +1,7 @@
 """The runner of one build: folds the log into its rows, batch by batch, and moves its bookmark with them.
 
-Rows, changes and bookmark are written in one transaction. The lease is held by the connection that writes; a second
+Rows, changes and bookmark are written in one transaction. While a build is made, a batch is folded as the one before it is
+written. The lease is held by the connection that writes; a second
 runner waits for it as a hot standby, and whoever writes on an old bookmark is fenced. After a failed or unanswered commit
 nothing in memory is believed any more.
 """
@@ -12,6 +13,7 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -24,8 +26,8 @@ from domain.kernel import Recorded
 from infra.database import Connection, connect
 from infra.log.codec import Codec, UnreadableFactError
 from infra.views.reading import LogReader, StoredFactRow
-from infra.views.rows import Rows
-from infra.views.tables import schema_of
+from infra.views.rows import Changed, Rows
+from infra.views.tables import schema_of, whose
 from projections.kernel import Context, Folding
 
 log = logging.getLogger(__name__)
@@ -58,6 +60,7 @@ class Runner:
         self._position = self._careful_until = 0
         self._parked: set[UUID] = set()
         self._served = False
+        self._writing: tuple[Sequence[StoredFactRow], Future[None]] | None = None
         self._pruned = -PRUNE_S
 
     def stop(self) -> None:
@@ -84,7 +87,12 @@ class Runner:
     def _work(self) -> None:
         self._reader = LogReader(self._url, self._name, self._codec, self._folding.streams())
         try:
-            with connect(self._url, self._name) as self._writer, connect(self._url, self._name) as listener:
+            with (
+                connect(self._url, self._name) as self._writer,
+                connect(self._url, self._name) as listener,
+                ThreadPoolExecutor(1, thread_name_prefix=f"{self._name} writes") as self._thread,
+            ):
+                self._writing = None
                 for channel in ("fieldlog_log", "fieldlog_keys", "fieldlog_builds"):
                     listener.execute(sql.SQL("listen {}").format(sql.Identifier(channel)))
                 if self._take_lease():
@@ -109,6 +117,8 @@ class Runner:
             batch = self._reader.after(self._position, 1 if self._position < self._careful_until else limit)
             if batch:
                 self._take(batch)
+                continue
+            if not self._settle():
                 continue
             if not self._served:
                 self._writer.execute("select fieldlog.switch_view(%s)", [self._build])
@@ -136,19 +146,42 @@ class Runner:
         PARKED.labels(self._context.name, self._build).set(len(self._parked))
 
     def _take(self, batch: Sequence[StoredFactRow]) -> None:
-        """Fold a batch and write what it changes; where that cannot be written, fact by fact, to find the one at fault."""
-        last = batch[-1].position
+        """Fold a batch, and have what it changes written; while all rows are in memory, the next one is folded meanwhile."""
+        if not self._rows.complete and not self._settle():
+            return
+        poisons = self._fold_all(batch)
+        if not self._settle():
+            return
+        changed, was, self._position = self._rows.changed(), self._position, batch[-1].position
+        self._rows.written(changed, self._position)
+        self._parked |= {stored.tenant for stored, _ in poisons}
+        self._writing = batch, self._thread.submit(self._write, was, self._position, changed, poisons)
+        if self._served or not self._rows.complete:
+            self._settle()
+
+    def _settle(self) -> bool:
+        """Wait until what was folded is written. What cannot be written is folded again, fact by fact, to find the one
+        at fault; say False then.
+        """
+        if self._writing is None:
+            return True
+        (batch, written), self._writing = self._writing, None
         try:
-            self._write(last, self._fold_all(batch))
+            written.result()
         except (psycopg.DataError, psycopg.IntegrityError) as error:
             self._rows = Rows(self._context, self._schema, self._most_rows, complete=False)
+            self._recall()
             if len(batch) > 1:
-                self._careful_until = last
+                self._careful_until = batch[-1].position
             else:
-                self._write(last, [_Poison(batch[0], str(error).partition("\n")[0])])
+                poison = _Poison(batch[0], str(error).partition("\n")[0])
+                self._write(self._position, batch[0].position, [], [poison])
+                self._recall()
+            return False
         FACTS.labels(self._context.name).inc(len(batch))
         LAG.labels(self._context.name).set(time.time() - batch[-1].recorded_at.timestamp())
         POSITION.labels(self._context.name, self._build).set(self._position)
+        return True
 
     def _fold_all(self, batch: Sequence[StoredFactRow]) -> list[_Poison]:
         """Fold facts in memory; return those that could not be, after which their tenants are left out."""
@@ -188,17 +221,17 @@ class Runner:
             for name, missing in self._rows.missing(wanted).items():
                 self._rows.load(self._writer, name, missing)
 
-    def _write(self, position: int, poisons: Sequence[_Poison]) -> None:
+    def _write(self, was: int, position: int, changed: Sequence[Changed], poisons: Sequence[_Poison]) -> None:
         """Write what changed, park whose facts could not be folded, and move the bookmark, all at once."""
-        changed = self._rows.changed()
         with self._writer.pipeline(), self._writer.transaction():
             self._rows.write(self._writer, changed, position)
             for stored, error in poisons:
                 self._writer.execute(PARK, [self._build, stored.tenant, stored.position, stored.topic, error[:2_000]])
-            self._writer.execute("select fieldlog.move_bookmark(%s, %s, %s)", [self._build, self._position, position])
-        self._rows.written(changed, position)
-        self._position = position
-        self._parked |= {stored.tenant for stored, _ in poisons}
+            if not changed and not poisons:
+                # Should this be lost, the same facts are folded into the same nothing again.
+                self._writer.execute("set local synchronous_commit = off")
+            tenants = {one.tenant for one in changed} | {stored.tenant for stored, _ in poisons}
+            self._writer.execute(MOVE, [self._build, was, position, whose(tenants)])
 
     def _readmit(self) -> None:
         """Fold what was left out of tenants that are to be resumed; their rows take the place where the build stands."""
@@ -217,9 +250,7 @@ class Runner:
                 )
                 for stored, error in poisons:
                     self._writer.execute(PARK, [self._build, tenant, stored.position, stored.topic, error[:2_000]])
-                self._writer.execute(
-                    "select fieldlog.move_bookmark(%s, %s, %s)", [self._build, self._position, self._position]
-                )
+                self._writer.execute(MOVE, [self._build, self._position, self._position, whose({tenant})])
             self._rows.written(changed, self._position)
             self._parked |= {stored.tenant for stored, _ in poisons}
             PARKED.labels(self._context.name, self._build).set(len(self._parked))
@@ -257,5 +288,6 @@ class _Poison(NamedTuple):
     error: str
 
 
+MOVE = "select fieldlog.move_bookmark(%s, %s, %s, %s)"
 PARK = """insert into fieldlog.parked (build, tenant_id, position, topic, error) values (%s, %s, %s, %s, %s)
           on conflict do nothing"""

@@ -6,7 +6,7 @@ row, and `moved` says where each tenant's rows changed last.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass, fields
 from datetime import date, datetime
 from decimal import Decimal
@@ -155,6 +155,15 @@ class Table:
         names = [sql.Identifier("tenant_id"), *(sql.Identifier(column.name) for column in self.key)]
         pairs = [sql.SQL("{}.{} = {}.{}").format(sql.SQL(left), name, sql.SQL(right), name) for name in names]
         return sql.SQL(" and ").join(pairs)
+
+
+EVERYBODY = "*"
+MOST_NAMED = 100  # a notification has at most 8000 bytes
+
+
+def whose(tenants: Set[UUID]) -> str:
+    """Return whose rows a batch changed, as it is notified: ids with commas between them, or `*`."""
+    return ",".join(map(str, tenants)) if len(tenants) <= MOST_NAMED else EVERYBODY
 
 
 def key_text(key: Key) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 MOST_ROWS = 5_000
 PAUSE_S = 0.5
+MOST_IDLE_S = 10.0
 
 # Each change is shown by the very SQL that shows an item of the list: `t` is the changed row instead of the table's. All
 # changes of one position come together, so a position that was reached is complete.
@@ -83,6 +84,7 @@ class _Feed:
     subscribers: set[Subscriber] = field(default_factory=set)
     running: asyncio.Task[None] | None = None
     moved: bool = False
+    asked_at: float = 0.0
 
 
 class Tail:
@@ -130,7 +132,9 @@ class Tail:
         """How many subscribers there are."""
         return sum(len(feed.subscribers) for feed in self._feeds.values())
 
-    def _moved(self, served: Served) -> None:
+    def _moved(self, served: Served, tenants: Set[UUID] | None) -> None:
+        # A feed of whose rows nothing changed is asked now and then, so that its subscribers' positions do not grow old.
+        idle_since = asyncio.get_running_loop().time() - MOST_IDLE_S
         for (tenant, context), feed in list(self._feeds.items()):
             if context != served.context:
                 continue
@@ -138,7 +142,7 @@ class Tail:
                 del self._feeds[tenant, context]
                 for subscriber in feed.subscribers:
                     subscriber.reset("another version of the view is served")
-            else:
+            elif tenants is None or tenant in tenants or feed.asked_at < idle_since:
                 self._wake(tenant, context, feed)
 
     def _wake(self, tenant: UUID, context: str, feed: _Feed) -> None:
@@ -151,6 +155,7 @@ class Tail:
         try:
             while feed.moved and feed.subscribers:
                 feed.moved = False
+                feed.asked_at = asyncio.get_running_loop().time()
                 views = sorted({subscriber.view for subscriber in feed.subscribers})
                 try:
                     changes, upto = await self._changes(tenant, views, feed.position, FOREVER)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
@@ -122,9 +121,8 @@ def framework(
 def edged(app: App, settings: Settings) -> App:
     """Return an application behind the edge, answering pages of other origins if the settings allow it."""
     origins = [origin.strip() for origin in settings.cors_origins.split(",") if origin.strip()]
-    if origins:
-        app = _answering_origins(app, origins)
-    return Edge(app, settings.problems_url)
+    edge = Edge(app, settings.problems_url)
+    return _answering_origins(edge, origins) if origins else edge
 
 
 def _answering_origins(app: App, origins: list[str]) -> App:
@@ -138,13 +136,6 @@ def _answering_origins(app: App, origins: list[str]) -> App:
         await (app if plain else answering)(scope, receive, send)
 
     return origins_answered
-
-
-def tune_collector() -> None:
-    """Keep the garbage collector away from what lives as long as the process, and from every few requests."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 1000)
 
 
 async def _problem(request: Request, error: Exception) -> Response:

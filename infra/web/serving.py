@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from types import FrameType
 
+import httpx
 import uvicorn
 
-from infra.settings import Settings
+from infra.settings import Settings, SettingsError
 from infra.web.framework import DRAIN
 from infra.web.logs import configure
+from infra.web.tokens import Keys
 
 LAST_ANSWERS_S = 10
 
@@ -23,9 +25,17 @@ class Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
+def _must_have_keys(source: str) -> None:
+    try:
+        asyncio.run(Keys(source).load())
+    except (OSError, ValueError, httpx.HTTPError) as error:
+        raise SettingsError(f"FIELDLOG_JWKS: no keys could be had from {source}: {error}") from error
+
+
 def serve(app: str, settings: Settings, port: int) -> None:
     """Serve an application, named `module:attribute`, until a signal to stop."""
     configure(settings.log_level)
+    _must_have_keys(settings.need("jwks"))
     config = uvicorn.Config(
         app,
         host=settings.host,

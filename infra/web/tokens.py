@@ -75,8 +75,8 @@ class Keys:
         """Read the keys; on failure the last good ones are kept. Raises the failure where there are none yet."""
         try:
             document = await self._fetch() if self._url else await asyncio.to_thread(Path(self._source).read_bytes)
-            self._set = jwk.KeySet.import_key_set(json.loads(document))
-        except (OSError, ValueError, JoseError, httpx.HTTPError) as error:
+            self._set = _key_set(document)
+        except (OSError, ValueError, httpx.HTTPError) as error:
             if self._set is None:
                 raise
             log.warning("token keys not refreshed", extra={"reason": f"{type(error).__name__}: {error}"})
@@ -111,6 +111,13 @@ class Keys:
             return body
 
 
+def _key_set(document: bytes) -> jwk.KeySet:
+    try:
+        return jwk.KeySet.import_key_set(json.loads(document))
+    except (ValueError, LookupError, TypeError, JoseError) as error:
+        raise ValueError(f"this is no key set: {type(error).__name__}: {error}") from error
+
+
 class Tokens:
     """Checks tokens; one that was accepted is remembered until it expires."""
 
@@ -137,7 +144,7 @@ class Tokens:
             return known
         try:
             principal = await self._check(token)
-        except (JoseError, ValueError) as error:
+        except (JoseError, ValueError, OverflowError) as error:
             raise TokenError(str(error) or type(error).__name__) from error
         self._remembered[token] = principal
         while len(self._remembered) > REMEMBERED:
@@ -181,8 +188,8 @@ class Bearer:
 
 def _actor(claims: dict[str, Any]) -> Actor:
     subject, roles = claims["sub"], claims.get("roles", [])
-    if not isinstance(subject, str) or not 0 < len(subject) <= 255:
-        raise TokenError("sub is text of at most 255 characters")
+    if not isinstance(subject, str) or not 0 < len(subject) <= 255 or "\0" in subject:
+        raise TokenError("sub is text of at most 255 characters, without U+0000")
     if not isinstance(roles, list):
         raise TokenError("roles is a list")
     known = set()
@@ -194,9 +201,12 @@ def _actor(claims: dict[str, Any]) -> Actor:
 
 def _tenant(claims: dict[str, Any]) -> UUID:
     try:
-        return UUID(claims["tenant"])
+        tenant = UUID(claims["tenant"])
     except (KeyError, ValueError, AttributeError, TypeError) as error:
         raise TokenError("tenant is a UUID") from error
+    if not tenant.int:
+        raise TokenError("tenant is not the nil UUID")
+    return tenant
 
 
 def _session(claims: dict[str, Any]) -> str | None:

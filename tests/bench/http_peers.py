@@ -13,9 +13,9 @@ from uuid import UUID, uuid4
 from fastapi import Depends, FastAPI, Header
 from pydantic import BaseModel, Field
 
+from infra.collector import tune_collector
 from infra.log.batcher import Answer, Append, Batcher, Lineage, Read, StoredFact
 from infra.log.identity import random_command_id, stream_key
-from infra.web.framework import tune_collector
 
 TENANT = uuid4()
 ENVELOPE = b'{"command":"trucks.deactivate","actor":"bench"}'

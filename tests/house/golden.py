@@ -1,7 +1,7 @@
 """Golden files: what the system is, as text under version control, so that a change to it shows as a diff of them.
 
-`make golden` writes them anew. Two things it does not do: it never touches a sample of a fact that exists, and it does not
-accept other folds under the version of a context that was there before.
+`make golden` writes them anew, with the parts of README.md that follow from the code. Two things it does not do: it never
+touches a sample of a fact that exists, and it does not accept other folds under the version of a context that was there before.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from infra.web.logs import configure
 from projections.catalog import CONTEXTS
 from projections.kernel import Context
 from read_api.app import ReadApi
-from tests.house import samples
+from tests.house import readme, samples
 from tests.house.source import ROOT, Source, sources
 from write_api.app import WriteApi
 
@@ -164,8 +164,9 @@ def _parts(hint: Any) -> Iterable[type]:
 
 
 def main() -> None:
-    """Write all golden files; end with a sentence where a version must be raised first."""
+    """Write all golden files and the parts of the README; end with a sentence where a version must be raised first."""
     configure("error")
+    readme.FILE.write_text(readme.filled(readme.FILE.read_text()))
     FOLDER.mkdir(exist_ok=True)
     for name, document in documents().items():
         (FOLDER / name).write_text(text_of(document))

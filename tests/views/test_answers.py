@@ -1,0 +1,117 @@
+"""Answers: what every address says of a house full of haulage has the shape that its OpenAPI page promises."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from fastapi.routing import APIRoute
+from pydantic import TypeAdapter
+
+from read_api.catalog import ROUTERS
+from tests.conftest import TENANT
+from tests.views.haulage import DEPOT, Day, fix
+from tests.views.house import House, Person
+
+TODAY = datetime.now(UTC).date()
+PERIOD = f"from={TODAY - timedelta(days=3)}&to={TODAY + timedelta(days=1)}"
+QUESTIONS = {
+    "/trips": ["/trips", "/trips?page=1"],
+    "/trips/{id}": [f"/trips/{id}" for id in ("good", "bad", "never", "nowhere", "tonnes", "running")],
+    "/trips/{id}/track": [f"/trips/bad/track?fixes={which}" for which in ("accepted", "rejected", "all")]
+    + ["/trips/good/track?simplify=5", "/trips/never/track"],
+    "/compliance": ["/compliance", "/compliance?due=true", "/compliance?due=false"],
+    "/dwell": [f"/dwell?by={by}" for by in ("trip", "day", "driver", "truck", "site")],
+    "/drivers": ["/drivers"],
+    "/drivers/{id}": ["/drivers/D1", "/drivers/D3"],
+    "/locations/latest": ["/locations/latest"],
+    "/trucks": ["/trucks"],
+    "/trucks/{id}": ["/trucks/T1", "/trucks/T3"],
+    "/sites": ["/sites"],
+    "/sites/{id}": ["/sites/landfill", "/sites/quarry"],
+    "/fleet/dashboard": ["/fleet/dashboard"],
+    "/payroll": [f"/payroll?{PERIOD}"],
+    "/tenants/{id}": [f"/tenants/{TENANT}"],
+    "/log": ["/log", "/log?limit=1", "/log?stream=trips&id=good", "/log?type=trips.started.v1"],
+    "/views": ["/views"],
+    "/stream/tickets": [],
+}
+ROUTES = {
+    route.path: route
+    for router in ROUTERS
+    for route in router.routes
+    if isinstance(route, APIRoute) and route.response_model is not None
+}
+
+
+@pytest.fixture(scope="module")
+def office(shared_house: House) -> Iterator[Person]:
+    """The office after a whole day, with a trip on its way and a driver standing somewhere now."""
+    office = shared_house.office()
+    day = Day(office)
+    day.whole()
+    office.ask("/drivers/D1/go-on-duty")
+    day.trip("running", start=200)
+    now = datetime.now(UTC) - timedelta(seconds=5)
+    day.fixes("running", [fix(now, DEPOT, speed_kmh=12.5, heading=90.0)], minute=201)
+    office.ask("/trucks/T3/send-to-maintenance", {"reason": "brakes"})
+    return office
+
+
+def test_no_address_is_left_out() -> None:
+    assert ROUTES.keys() == QUESTIONS.keys()
+
+
+@pytest.mark.parametrize("path", QUESTIONS)
+def test_an_answer_has_the_shape_that_it_promises(office: Person, path: str) -> None:
+    promised: TypeAdapter[Any] = TypeAdapter(ROUTES[path].response_model)
+    for question in QUESTIONS[path]:
+        answer = office.get(question)
+        assert answer.status_code == 200, (question, answer.text)
+        promised.validate_json(answer.content, by_alias=True)
+        assert answer.headers["content-type"] == "application/json"
+        items = answer.json().get("items")
+        assert items != [], f"{question} says nothing, so this shows nothing"
+    if path == "/stream/tickets":
+        promised.validate_json(office.read.ask(path).content)
+
+
+def filled(document: Any, place: str = "") -> Iterator[str]:
+    """Yield the places of a document that hold something."""
+    if isinstance(document, dict):
+        for name, value in document.items():
+            yield from filled(value, f"{place}/{name}")
+    elif isinstance(document, list):
+        for value in document:
+            yield from filled(value, place)
+    elif document is not None:
+        yield place
+
+
+@pytest.mark.parametrize("path", ["/trips", "/drivers", "/trucks", "/sites", "/locations/latest", f"/payroll?{PERIOD}"])
+def test_everything_that_may_be_empty_is_filled_once(office: Person, path: str) -> None:
+    seen = set(filled(office.see(path)))
+    promised = ROUTES[path.partition("?")[0]].response_model
+    schema = TypeAdapter(promised).json_schema(by_alias=True)
+    wanted = set(leaves(schema, schema))
+    missing = wanted - seen - {"/next", "/prev", "/items/track_erased_until"}
+    assert not missing
+
+
+def leaves(schema: dict[str, Any], root: dict[str, Any], place: str = "") -> Iterator[str]:
+    """Yield the places at which a JSON schema may hold a value."""
+    if "$ref" in schema:
+        yield from leaves(root["$defs"][schema["$ref"].rpartition("/")[2]], root, place)
+    elif "anyOf" in schema:
+        for option in schema["anyOf"]:
+            if option.get("type") != "null":
+                yield from leaves(option, root, place)
+    elif schema.get("type") == "array":
+        yield from leaves(schema["items"], root, place)
+    elif "properties" in schema:
+        for name, inner in schema["properties"].items():
+            yield from leaves(inner, root, f"{place}/{name}")
+    else:
+        yield place
