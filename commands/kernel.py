@@ -202,7 +202,10 @@ class Rows(Protocol):
 
 @dataclass(frozen=True)
 class Reaction:
-    """When this happened, ask that. Done again after a crash, so command ids follow from the cause."""
+    """When this happened, ask that; of each record, one command of a kind at most.
+
+    Done again after a crash, so command ids follow from the cause and from what is asked of which record.
+    """
 
     name: str
     stream: Stream[Any]

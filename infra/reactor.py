@@ -48,6 +48,10 @@ RESUMED = sql.SQL(CAUSES).format(
 REACTIONS_TOTAL = Counter("reactions_total", "What reactions and timers asked for, by outcome", ["reaction", "outcome"])
 
 
+class StoppingError(Exception):
+    """The reactor is asked to stop before a cause could be followed; it is followed at the next start."""
+
+
 @dataclass(frozen=True)
 class Cause:
     """Why something is asked: a fact or a timer of an organisation. Ids of what follows come from `id`."""
@@ -80,6 +84,8 @@ class Reactor:
             while not self._stopping.is_set():
                 try:
                     await self._work()
+                except StoppingError:
+                    return
                 except psycopg.Error as error:
                     log.warning("reactor begins anew", extra={"reason": str(error).partition("\n")[0]})
                     await asyncio.sleep(PAUSE_S)
@@ -144,7 +150,7 @@ class Reactor:
         for attempt in range(1, TRIES + 1):
             try:
                 await self._follow(reaction, row)
-            except psycopg.OperationalError:
+            except (psycopg.OperationalError, StoppingError):
                 raise
             except Exception as error:
                 log.exception("reaction failed", extra={"reaction": reaction.name, "position": row[0], "try": attempt})
@@ -169,14 +175,16 @@ class Reactor:
         )
         await self._view_at(reaction.context, tenant, position)
         rows = _Rows(self._connection, reaction.context, tenant)
-        for number, following in enumerate(reaction.then(happened, rows.matching)):
+        for following in reaction.then(happened, rows.matching):
             if isinstance(following, DestroyKeys):
                 gone = await self._log.states.rows(
                     "select fieldlog.destroy_daily_keys(%s, %s)", [tenant, following.through]
                 )
                 log.info("keys destroyed", extra={"tenant": str(tenant), "keys": gone[0][0]})
                 continue
-            refused = await self._ask(cause, f"{reaction.name}/{number}", following)
+            # Named by what is asked, not by its place: rows that are gone by the next try must not shift what follows.
+            name = f"{reaction.name}/{following.stream.name}/{following.id}/{type(following.command).__name__}"
+            refused = await self._ask(cause, name, following)
             if refused is not None:
                 note = NoteReactionRefused(
                     reaction=reaction.name,
@@ -185,7 +193,7 @@ class Reactor:
                     stream=following.stream.name,
                     id=following.id,
                 )
-                await self._ask(cause, f"{reaction.name}/{number}/refused", Ask(STREAMS[stream], id, note))
+                await self._ask(cause, f"{name}/refused", Ask(STREAMS[stream], id, note))
 
     async def _view_at(self, context: str, tenant: UUID, position: int) -> None:
         """Wait until the context's rows are those of a position. Raises LookupError if the tenant's facts are parked."""
@@ -201,6 +209,7 @@ class Reactor:
             if row[0] >= position:
                 return
             await asyncio.sleep(LAG_PAUSE_S)
+        raise StoppingError
 
     async def _ask(self, cause: Cause, name: str, ask: Ask) -> str | None:
         """Ask for a command; return the code of its refusal, if it is refused."""

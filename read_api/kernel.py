@@ -16,7 +16,7 @@ from domain.roles import Role
 from infra.settings import Settings
 from infra.views.readers import Found, LaggingError, Readers, UnavailableError
 from infra.web.edge import context_of
-from infra.web.problems import BUSY, LAGGING, NO_SUCH_RECORD, NOT_ALLOWED, ProblemError, encode
+from infra.web.problems import BUSY, LAGGING, NO_SUCH_RECORD, NOT_ALLOWED, ProblemError, encode, query_problem
 from infra.web.tokens import Principal
 from read_api.listing import EVERYBODY, MOST_COUNTED, OFFICE, Listing, Paging, Part
 from read_api.sealing import padless
@@ -167,6 +167,11 @@ async def asking(
     """Return who asks and under which conditions; the roles are checked by `only`."""
     state = request.app.state
     principal = await state.authenticate(request.scope)
+    for name, value in request.query_params.multi_items():
+        if "\0" in value:
+            raise query_problem(name, "No text holds the character NUL.")
+    if any("\0" in str(value) for value in request.path_params.values()):
+        raise ProblemError(NO_SUCH_RECORD)
     note_principal(request, principal)
     return Asking(principal, state.readers, state.settings, request.url, if_none_match, if_position_at_least)
 

@@ -114,13 +114,16 @@ class Listing:
         """The rows as they are now, with what is joined to them."""
         return f"{{schema}}.{self.view} t {self.joins}"
 
-    def validated(self, given: Mapping[str, str]) -> dict[str, Any]:
-        """Return filter values as rows hold them, from query parameters. Raises ProblemError."""
+    def validated(self, given: Mapping[str, str], sent_as: Mapping[str, str]) -> dict[str, Any]:
+        """Return filter values as rows hold them, from query parameters, which a problem names as they were sent.
+
+        Raises ProblemError.
+        """
         try:
             wanted = self.wanted.model_validate_strings(dict(given))
         except ValidationError as error:
             one = error.errors()[0]
-            raise query_problem(str(one["loc"][0]), one["msg"]) from None
+            raise query_problem(sent_as[str(one["loc"][0])], one["msg"]) from None
         return {name: value for name, value in self.conditions(wanted, mode="json").items() if value is not None}
 
     def conditions(self, wanted: Paging, mode: Literal["python", "json"] = "python") -> dict[str, Any]:
@@ -189,10 +192,10 @@ class Part:
         return f'{{"items":[{items}],{tail[1:]}'.encode(), ", ".join(links)
 
     def _sealed(self, values: str, *, backwards: bool) -> str:
-        return sealed(self._key, msgspec.json.encode([backwards, self._hash, msgspec.json.decode(values)]))
+        return sealed(self._key, "cursor", msgspec.json.encode([backwards, self._hash, msgspec.json.decode(values)]))
 
     def _opened(self, cursor: str) -> tuple[bool, list[Any]]:
-        payload = opened(self._key, cursor)
+        payload = opened(self._key, "cursor", cursor)
         if payload is None:
             raise query_problem("cursor", "This is no cursor of ours.", MALFORMED_QUERY)
         backwards, query_hash, values = msgspec.json.decode(payload)

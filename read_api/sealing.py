@@ -9,16 +9,20 @@ import hmac
 SEAL_BYTES = 12
 
 
-def sealed(key: bytes, payload: bytes) -> str:
-    """Return a payload with its seal (HMAC-SHA-256, 96 bits), as URL-safe text."""
-    return padless(hmac.digest(key, payload, "sha256")[:SEAL_BYTES] + payload)
+def sealed(key: bytes, purpose: str, payload: bytes) -> str:
+    """Return a payload with its seal (HMAC-SHA-256, 96 bits), as URL-safe text; good for one purpose alone."""
+    return padless(_seal(key, purpose, payload) + payload)
 
 
-def opened(key: bytes, text: str) -> bytes | None:
-    """Return the payload of a sealed text, or None if the seal is not ours."""
+def opened(key: bytes, purpose: str, text: str) -> bytes | None:
+    """Return the payload of a sealed text, or None if the seal is not ours, or was made for another purpose."""
     raw = unpadded(text)
     seal, payload = raw[:SEAL_BYTES], raw[SEAL_BYTES:]
-    return payload if hmac.compare_digest(hmac.digest(key, payload, "sha256")[:SEAL_BYTES], seal) else None
+    return payload if hmac.compare_digest(_seal(key, purpose, payload), seal) else None
+
+
+def _seal(key: bytes, purpose: str, payload: bytes) -> bytes:
+    return hmac.digest(key, purpose.encode() + b"\0" + payload, "sha256")[:SEAL_BYTES]
 
 
 def padless(raw: bytes) -> str:

@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
+from itertools import groupby
+from operator import attrgetter
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -39,6 +41,7 @@ RETRY_MS, RETRY_JITTER_MS = 3_000, 2_000
 MOST_WAITING_BYTES = 1_000_000
 MOST_VIEWS = 10
 TICKET_S = 60
+CHALLENGE = {"WWW-Authenticate": "Bearer"}
 OWN_PARAMETERS = frozenset({"view", "after", "last_event_id", "ticket"})
 CONNECTIONS = Gauge("sse_connections", "Live streams that are open")
 RESETS = Counter("sse_resets_total", "Live streams that were told to begin anew")
@@ -54,7 +57,7 @@ class Watched:
         """Say whether a row is among those that are watched."""
         return row is not None and all(one.matches(row, value) for one, value in self._conditions)
 
-    def events(self, changes: Sequence[Change]) -> Iterator[str]:
+    def events(self, changes: Iterable[Change]) -> Iterator[str]:
         """Yield the events that changes lead to, without their ids."""
         for change in changes:
             head = f'{{"view":"{self.listing.name}","key":{encode(change.key).decode()}'
@@ -76,16 +79,27 @@ class Connection:
         self._size = 0
         self._ended = False
         self._something = asyncio.Event()
+        self._sent = asyncio.Event()
+
+    async def drained(self) -> None:
+        """Wait until nothing waits to be sent."""
+        while self._waiting:
+            self._sent.clear()
+            await self._sent.wait()
 
     def tell(self, name: str, changes: Sequence[Change], upto: int) -> None:
         """Queue what changes of a view lead to; all of them until a position."""
         watched = self._watched[name]
+        texts: list[str] = []
+        for position, together in groupby(changes, key=attrgetter("position")):
+            watched.position = position
+            if events := list(watched.events(together)):
+                events[-1] = f"id: {self._id()}\n{events[-1]}"
+                texts.append("\n".join(events) + "\n")
         watched.position = upto
-        events = list(watched.events(changes))
-        if not events or self._ended:
+        if not texts or self._ended:
             return
-        events[-1] = f"id: {self._id()}\n{events[-1]}"
-        text = "\n".join(events) + "\n"
+        text = "".join(texts)
         self._size += len(text)
         if self._size > MOST_WAITING_BYTES:
             self.reset(name, "this connection does not keep up")
@@ -113,15 +127,17 @@ class Connection:
         yield f"retry: {retry}\nevent: ready\nid: {self._id()}\ndata: {encode(positions).decode()}\n\n"
         while time.time() < self._expires:
             try:
-                async with asyncio.timeout(KEEP_ALIVE_S):
+                async with asyncio.timeout(min(KEEP_ALIVE_S, self._expires - time.time())):
                     await self._something.wait()
             except TimeoutError:
-                yield f"id: {self._id()}\n\n"
+                if time.time() < self._expires:
+                    yield f"id: {self._id()}\n\n"
                 continue
             self._something.clear()
             waiting, self._waiting, self._size = self._waiting, [], 0
             yield "".join(waiting)
-            if self._ended:
+            self._sent.set()
+            if self._ended and not self._waiting:
                 return
 
     def _id(self) -> str:
@@ -141,7 +157,7 @@ async def make_ticket(ask: Anybody) -> Response:
     expires = int(time.time()) + TICKET_S
     principal = ask.principal
     claims = [expires, principal.expires, principal.tenant, principal.actor.subject, list(principal.roles)]
-    ticket = sealed(ask.settings.need("cursor_key"), encode(claims))
+    ticket = sealed(ask.settings.need("cursor_key"), "ticket", encode(claims))
     return ask.plain({"ticket": ticket, "expires_at": datetime.fromtimestamp(expires, UTC)})
 
 
@@ -156,12 +172,13 @@ async def watching(request: Request, ticket: str | None = None) -> Asking:
 
 
 def _ticket_holder(settings: Settings, ticket: str) -> Principal:
-    payload = opened(settings.need("cursor_key"), ticket)
+    payload = opened(settings.need("cursor_key"), "ticket", ticket)
     if payload is None:
-        raise ProblemError(UNAUTHENTICATED, "This is no ticket of ours.")
+        raise ProblemError(UNAUTHENTICATED, "This is no ticket of ours.", headers=CHALLENGE)
     expires, token_expires, tenant, subject, roles = msgspec.json.decode(payload)
     if time.time() > expires:
-        raise ProblemError(UNAUTHENTICATED, "The ticket has expired; get a new one with POST /stream/tickets.")
+        detail = "The ticket has expired; get a new one with POST /stream/tickets."
+        raise ProblemError(UNAUTHENTICATED, detail, headers=CHALLENGE)
     return Principal.of(Actor(subject, frozenset(map(Role, roles))), UUID(tenant), None, token_expires)
 
 
@@ -179,11 +196,13 @@ async def watch(
     """Watch views: rows that match the filters, as they change. A filter is a parameter `name`, or `view.name` for one view."""
     listings = [_listing(ask, name) for name in dict.fromkeys(view)]
     conditions = await _conditions(ask, listings, request)
-    resumed = _resumed(last_event_id_header or last_event_id)
+    by_header = last_event_id_header is not None
+    resumed = _resumed(last_event_id_header if by_header else last_event_id, by_header=by_header)
     watched: dict[str, Watched] = {}
     for listing in listings:
         found = await ask.find(listing.context, "select true", {})
         build, position = resumed.get(listing.name, (found.build, found.position if after is None else after))
+        position = min(position, found.position)  # nobody can have seen what has not happened
         watched[listing.name] = Watched(listing, conditions[listing.name], build, position)
     connection = Connection(watched, ask.principal.expires)
     return StreamingResponse(
@@ -205,6 +224,7 @@ async def _streamed(
             position=one.position,
             tell=partial(connection.tell, name),
             reset=partial(connection.reset, name),
+            drained=connection.drained,
         )
         for name, one in watched.items()
     ]
@@ -235,6 +255,7 @@ async def _conditions(
 ) -> dict[str, list[tuple[Filter, Any]]]:
     """Return the conditions of each view: the filters that were asked for, and the one that a driver cannot remove."""
     given: dict[str, dict[str, str]] = {listing.name: {} for listing in listings}
+    sent_as: dict[str, dict[str, str]] = {listing.name: {} for listing in listings}
     for parameter, value in request.query_params.multi_items():
         if parameter in OWN_PARAMETERS:
             continue
@@ -245,17 +266,18 @@ async def _conditions(
             raise query_problem(parameter, f"None of these views has this filter; there are: {allowed or 'none'}.")
         for listing in matching:
             given[listing.name][filter_name] = value
+            sent_as[listing.name][filter_name] = parameter
     own = await ask.own_driver_ids() if ask.is_driver_only and any(one.own for one in listings) else []
     conditions = {}
     for listing in listings:
-        values = listing.validated(given[listing.name])
+        values = listing.validated(given[listing.name], sent_as[listing.name])
         conditions[listing.name] = [(listing.filters[name], value) for name, value in values.items()]
         if listing.own is not None and ask.is_driver_only:
             conditions[listing.name].append((listing.own, own))
     return conditions
 
 
-def _resumed(event: str | None) -> dict[str, tuple[int, int]]:
+def _resumed(event: str | None, *, by_header: bool) -> dict[str, tuple[int, int]]:
     """Return the build and position of each view in an event id. Raises ProblemError."""
     if not event:
         return {}
@@ -263,4 +285,5 @@ def _resumed(event: str | None) -> dict[str, tuple[int, int]]:
         parts = [part.split(".") for part in unpadded(event).decode("ascii").split(",")]
         return {name: (int(build), int(position)) for name, build, position in parts}
     except ValueError:
-        raise header_problem("Last-Event-ID", "This is no event id of ours.") from None
+        problem = header_problem if by_header else query_problem
+        raise problem("Last-Event-ID" if by_header else "last_event_id", "This is no event id of ours.") from None

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import struct
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -41,6 +42,10 @@ FACTS = Counter("projection_facts_total", "Facts read by views", ["projection"])
 POSITION = Gauge("projection_position", "How far a view has read the log", ["projection", "build"])
 LAG = Gauge("projection_lag_seconds", "Age of the newest fact that a view has folded, when it did", ["projection"])
 PARKED = Gauge("projection_parked", "Tenants whose facts are parked", ["projection", "build"])
+
+
+# What a row may hold that no table takes: refused by PostgreSQL, or before it is sent.
+UNWRITABLE = (psycopg.DataError, psycopg.IntegrityError, struct.error, ValueError, OverflowError, TypeError)
 
 
 class BuildGoneError(Exception):
@@ -112,6 +117,7 @@ class Runner:
     def _follow(self, listener: Connection) -> None:
         self._recall()
         self._rows = Rows(self._context, self._schema, self._most_rows, complete=self._position == 0)
+        self._readmit()
         while not self._stopping.is_set():
             limit = LIVE_BATCH if self._served else BUILDING_BATCH
             batch = self._reader.after(self._position, 1 if self._position < self._careful_until else limit)
@@ -152,10 +158,9 @@ class Runner:
         poisons = self._fold_all(batch)
         if not self._settle():
             return
-        changed, was, self._position = self._rows.changed(), self._position, batch[-1].position
-        self._rows.written(changed, self._position)
-        self._parked |= {stored.tenant for stored, _ in poisons}
-        self._writing = batch, self._thread.submit(self._write, was, self._position, changed, poisons)
+        was, self._position = self._position, batch[-1].position
+        placed = self._placed(poisons)
+        self._writing = batch, self._thread.submit(self._write, was, self._position, placed, poisons)
         if self._served or not self._rows.complete:
             self._settle()
 
@@ -168,14 +173,13 @@ class Runner:
         (batch, written), self._writing = self._writing, None
         try:
             written.result()
-        except (psycopg.DataError, psycopg.IntegrityError) as error:
+        except UNWRITABLE as error:
             self._rows = Rows(self._context, self._schema, self._most_rows, complete=False)
             self._recall()
             if len(batch) > 1:
                 self._careful_until = batch[-1].position
             else:
-                poison = _Poison(batch[0], str(error).partition("\n")[0])
-                self._write(self._position, batch[0].position, [], [poison])
+                self._write(self._position, batch[0].position, [], [_Poison(batch[0], _first_line(error))])
                 self._recall()
             return False
         FACTS.labels(self._context.name).inc(len(batch))
@@ -221,16 +225,40 @@ class Runner:
             for name, missing in self._rows.missing(wanted).items():
                 self._rows.load(self._writer, name, missing)
 
-    def _write(self, was: int, position: int, changed: Sequence[Changed], poisons: Sequence[_Poison]) -> None:
+    def _placed(self, poisons: Sequence[_Poison]) -> list[tuple[int, list[Changed]]]:
+        """Return what changed in memory, by the position at which it is written: where the build will stand, or, for whom
+        is parked, just before the fact that parks him, where his answers stand.
+        """
+        before = {stored.tenant: stored.position - 1 for stored, _ in poisons}
+        placed: dict[int, list[Changed]] = {}
+        for one in self._rows.changed():
+            placed.setdefault(before.get(one.tenant, self._position), []).append(one)
+        for position, changed in placed.items():
+            self._rows.written(changed, position)
+        self._parked |= before.keys()
+        return sorted(placed.items())
+
+    def _write(
+        self,
+        was: int,
+        position: int,
+        placed: Sequence[tuple[int, list[Changed]]],
+        poisons: Sequence[_Poison],
+        resumed: Collection[UUID] = (),
+    ) -> None:
         """Write what changed, park whose facts could not be folded, and move the bookmark, all at once."""
+        tenants = {one.tenant for _, changed in placed for one in changed}
+        tenants |= {*resumed, *(stored.tenant for stored, _ in poisons)}
         with self._writer.pipeline(), self._writer.transaction():
-            self._rows.write(self._writer, changed, position)
+            for tenant in resumed:
+                self._writer.execute(UNPARK, [self._build, tenant])
+            for at, changed in placed:
+                self._rows.write(self._writer, changed, at)
             for stored, error in poisons:
                 self._writer.execute(PARK, [self._build, stored.tenant, stored.position, stored.topic, error[:2_000]])
-            if not changed and not poisons:
+            if not tenants:
                 # Should this be lost, the same facts are folded into the same nothing again.
                 self._writer.execute("set local synchronous_commit = off")
-            tenants = {one.tenant for one in changed} | {stored.tenant for stored, _ in poisons}
             self._writer.execute(MOVE, [self._build, was, position, whose(tenants)])
 
     def _readmit(self) -> None:
@@ -242,17 +270,15 @@ class Runner:
             batch = self._reader.of_tenant(tenant, position, self._position)
             self._parked.discard(tenant)
             poisons = self._fold_all(batch)
-            changed = self._rows.changed()
-            with self._writer.pipeline(), self._writer.transaction():
-                self._rows.write(self._writer, changed, self._position)
+            try:
+                self._write(self._position, self._position, self._placed(poisons), poisons, resumed=[tenant])
+            except UNWRITABLE as error:
+                self._rows = Rows(self._context, self._schema, self._most_rows, complete=False)
+                self._parked.add(tenant)
                 self._writer.execute(
-                    "delete from fieldlog.parked where build = %s and tenant_id = %s", [self._build, tenant]
+                    "update fieldlog.parked set resume = false, error = %s where build = %s and tenant_id = %s",
+                    [_first_line(error), self._build, tenant],
                 )
-                for stored, error in poisons:
-                    self._writer.execute(PARK, [self._build, tenant, stored.position, stored.topic, error[:2_000]])
-                self._writer.execute(MOVE, [self._build, self._position, self._position, whose({tenant})])
-            self._rows.written(changed, self._position)
-            self._parked |= {stored.tenant for stored, _ in poisons}
             PARKED.labels(self._context.name, self._build).set(len(self._parked))
 
     def _prune(self) -> None:
@@ -270,6 +296,7 @@ class Runner:
         ).rowcount:
             pass
         self._writer.execute("update fieldlog.builds set changes_from = %s where build = %s", [cut, self._build])
+        self._writer.execute("select pg_notify('fieldlog_views', %s)", [str(self._build)])
 
     def _position_at(self, moment: datetime) -> int:
         """Return the last position that was recorded before a moment; positions and moments rise together."""
@@ -288,6 +315,11 @@ class _Poison(NamedTuple):
     error: str
 
 
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0][:2_000]
+
+
 MOVE = "select fieldlog.move_bookmark(%s, %s, %s, %s)"
 PARK = """insert into fieldlog.parked (build, tenant_id, position, topic, error) values (%s, %s, %s, %s, %s)
           on conflict do nothing"""
+UNPARK = "delete from fieldlog.parked where build = %s and tenant_id = %s"

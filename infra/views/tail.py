@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -20,7 +20,7 @@ from infra.views.readers import Readers, Served, UnavailableError
 
 log = logging.getLogger(__name__)
 
-MOST_ROWS = 5_000
+MOST_ROWS = 1_000
 PAUSE_S = 0.5
 MOST_IDLE_S = 10.0
 
@@ -65,7 +65,8 @@ class Change(NamedTuple):
 class Subscriber:
     """Somebody who watches one view: from which build and position on, and what wants to be told.
 
-    `tell` gets the changes until a position, in order; `reset` the reason why it must begin anew.
+    `tell` gets the changes until a position, in order; `reset` the reason why it must begin anew. `drained` returns once
+    what was told has been sent.
     """
 
     view: LiveView
@@ -74,6 +75,7 @@ class Subscriber:
     position: int
     tell: Callable[[Sequence[Change], int], None]
     reset: Callable[[str], None]
+    drained: Callable[[], Awaitable[None]]
     live: bool = False
 
 
@@ -85,6 +87,7 @@ class _Feed:
     running: asyncio.Task[None] | None = None
     moved: bool = False
     asked_at: float = 0.0
+    telling: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class Tail:
@@ -108,15 +111,20 @@ class Tail:
         feed = self._feeds.setdefault((subscriber.tenant, context), _Feed(served.build, subscriber.position))
         feed.subscribers.add(subscriber)
         while subscriber in feed.subscribers and not subscriber.live:
-            if subscriber.position >= feed.position:
-                subscriber.live = True
-                self._wake(subscriber.tenant, context, feed)
-                return
-            changes, upto = await self._changes(
-                subscriber.tenant, [subscriber.view], subscriber.position, feed.position
-            )
+            async with feed.telling:  # whoever goes live while others are being told would miss what they are told
+                if subscriber.position >= feed.position:
+                    subscriber.live = True
+                    self._wake(subscriber.tenant, context, feed)
+                    return
+                until = feed.position
+            try:
+                changes, upto = await self._changes(subscriber.tenant, [subscriber.view], subscriber.position, until)
+            except UnavailableError:
+                await asyncio.sleep(PAUSE_S)
+                continue
             subscriber.tell(changes, upto)
             subscriber.position = upto
+            await subscriber.drained()
 
     def leave(self, subscriber: Subscriber) -> None:
         """Let somebody watch no more."""
@@ -156,25 +164,31 @@ class Tail:
             while feed.moved and feed.subscribers:
                 feed.moved = False
                 feed.asked_at = asyncio.get_running_loop().time()
-                views = sorted({subscriber.view for subscriber in feed.subscribers})
                 try:
-                    changes, upto = await self._changes(tenant, views, feed.position, FOREVER)
+                    async with feed.telling:
+                        await self._tell(tenant, feed)
                 except UnavailableError as error:
                     log.warning("live tail waits for its database", extra={"reason": str(error)})
                     feed.moved = True
                     await asyncio.sleep(PAUSE_S)
-                    continue
-                feed.position = max(feed.position, upto)
-                feed.moved |= len(changes) >= MOST_ROWS
-                by_view: dict[str, list[Change]] = {}
-                for change in changes:
-                    by_view.setdefault(change.view, []).append(change)
-                for subscriber in list(feed.subscribers):
-                    if subscriber.live and subscriber.view in views:
-                        subscriber.tell(by_view.get(subscriber.view.view, []), upto)
-                        subscriber.position = upto
         finally:
             feed.running = None
+
+    async def _tell(self, tenant: UUID, feed: _Feed) -> None:
+        """Tell the live subscribers of a feed what changed since its position; each only what is new to it."""
+        views = sorted({subscriber.view for subscriber in feed.subscribers})
+        changes, upto = await self._changes(tenant, views, feed.position, FOREVER)
+        feed.position = max(feed.position, upto)
+        feed.moved |= len(changes) >= MOST_ROWS
+        by_view: dict[str, list[Change]] = {}
+        for change in changes:
+            by_view.setdefault(change.view, []).append(change)
+        for subscriber in list(feed.subscribers):
+            if subscriber.live and subscriber.position < upto:
+                known = subscriber.position
+                new = [change for change in by_view.get(subscriber.view.view, []) if change.position > known]
+                subscriber.tell(new, upto)
+                subscriber.position = upto
 
     async def _changes(
         self, tenant: UUID, views: Sequence[LiveView], after: int, upto: int
