@@ -15,6 +15,7 @@ import psycopg
 from infra.database import LOGINS, migrate
 from infra.settings import Settings
 from infra.views.builds import drop_old_builds, ensure_builds
+from infra.views.runner import LEASES
 from projections.catalog import CONTEXTS
 
 STATUS = """select b.context, b.build, b.version, v.build = b.build, b.position, fieldlog.head() - b.position,
@@ -91,18 +92,30 @@ def resume(settings: Settings) -> int:
     return tenants + causes
 
 
-def progress(settings: Settings, build: int) -> Iterator[tuple[int, int, bool]]:
-    """Yield a build's position, the log's head, and whether it is served, each time it is asked."""
+class Progress(NamedTuple):
+    """How far a build is: its position, the log's head, whether it is served, and whether a projector works on it."""
+
+    position: int
+    head: int
+    served: bool
+    worked_on: bool
+
+
+def progress(settings: Settings, build: int) -> Iterator[Progress]:
+    """Yield how far a build is, each time it is asked."""
     with psycopg.connect(settings.need("projector_url"), autocommit=True) as connection:
         while True:
             row = connection.execute(
-                """select b.position, fieldlog.head(), v.build >= b.build
+                """select b.position, fieldlog.head(), v.build >= b.build,
+                          exists (select from pg_locks l join pg_database d on d.oid = l.database
+                                   where d.datname = current_database() and l.granted
+                                     and l.locktype = 'advisory' and l.classid = %s and l.objid = b.build::oid)
                      from fieldlog.builds b join fieldlog.views v using (context) where b.build = %s""",
-                [build],
+                [LEASES, build],
             ).fetchone()
             if row is None:
                 raise LookupError(f"there is no build {build}")
-            yield row
+            yield Progress(*row)
 
 
 def examine(settings: Settings) -> Sequence[Finding]:

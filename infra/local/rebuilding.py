@@ -43,8 +43,11 @@ def _follow(settings: Settings, build: int, schema: str, console: Console) -> No
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as bar:
         task = bar.add_task(f"folding into {schema}")
-        for position, head, served in progress(settings, build):
-            bar.update(task, completed=position, total=max(head, 1))
-            if served:
+        for now in progress(settings, build):
+            waits = "" if now.worked_on or now.served else " (waits for a projector: fieldlog projector, or make run)"
+            bar.update(
+                task, description=f"folding into {schema}{waits}", completed=now.position, total=max(now.head, 1)
+            )
+            if now.served:
                 return
             time.sleep(LOOK_S)
