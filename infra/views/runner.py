@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 LEASES = 730521
 LIVE_BATCH, BUILDING_BATCH = 2_000, 10_000
-WAIT_S, PAUSE_S = 1.0, 0.5
+WAIT_S, PAUSE_S, QUIET_S = 1.0, 0.5, 0.1
 WORTH_PREFETCHING = 8
 PRUNE_S = 3_600.0
 FACTS = Counter("projection_facts_total", "Facts read by views", ["projection"])
@@ -62,7 +62,8 @@ class Runner:
         self._schema = schema_of(context.name, build)
         self._folding = Folding(context)
         self._stopping = threading.Event()
-        self._position = self._careful_until = 0
+        self._position = self._bookmark = self._careful_until = 0
+        self._moved_at = -QUIET_S
         self._parked: set[UUID] = set()
         self._served = False
         self._writing: tuple[Sequence[StoredFactRow], Future[None]] | None = None
@@ -130,7 +131,11 @@ class Runner:
                 self._writer.execute("select fieldlog.switch_view(%s)", [self._build])
                 self._recall()
             self._prune()
-            for notification in listener.notifies(timeout=WAIT_S, stop_after=1):
+            behind = self._bookmark < self._position
+            if behind and self._quiet_for(QUIET_S):
+                self._move_bookmark()
+                continue
+            for notification in listener.notifies(timeout=QUIET_S if behind else WAIT_S, stop_after=1):
                 if notification.channel == "fieldlog_keys":
                     self._reader.forget_keys()
                 elif notification.channel == "fieldlog_builds":
@@ -147,6 +152,7 @@ class Runner:
         if row is None:
             raise BuildGoneError
         self._position, self._served = row
+        self._bookmark = self._position
         parked = self._writer.execute("select tenant_id from fieldlog.parked where build = %s", [self._build])
         self._parked = {tenant for (tenant,) in parked}
         PARKED.labels(self._context.name, self._build).set(len(self._parked))
@@ -158,11 +164,26 @@ class Runner:
         poisons = self._fold_all(batch)
         if not self._settle():
             return
-        was, self._position = self._position, batch[-1].position
+        self._position = batch[-1].position
         placed = self._placed(poisons)
-        self._writing = batch, self._thread.submit(self._write, was, self._position, placed, poisons)
+        FACTS.labels(self._context.name).inc(len(batch))
+        LAG.labels(self._context.name).set(time.time() - batch[-1].recorded_at.timestamp())
+        POSITION.labels(self._context.name, self._build).set(self._position)
+        if not placed and not poisons and not self._quiet_for(QUIET_S):
+            return  # it changed nothing, so nobody waits for it; moving the bookmark each time would cost a commit
+        self._writing = batch, self._thread.submit(self._write, self._bookmark, self._position, placed, poisons)
+        self._bookmark, self._moved_at = self._position, time.monotonic()
         if self._served or not self._rows.complete:
             self._settle()
+
+    def _quiet_for(self, seconds: float) -> bool:
+        """Say whether the bookmark has not moved for so long."""
+        return time.monotonic() - self._moved_at >= seconds
+
+    def _move_bookmark(self) -> None:
+        """Move the bookmark behind facts that changed nothing."""
+        self._write(self._bookmark, self._position, [], [])
+        self._bookmark, self._moved_at = self._position, time.monotonic()
 
     def _settle(self) -> bool:
         """Wait until what was folded is written. What cannot be written is folded again, fact by fact, to find the one
@@ -182,9 +203,6 @@ class Runner:
                 self._write(self._position, batch[0].position, [], [_Poison(batch[0], _first_line(error))])
                 self._recall()
             return False
-        FACTS.labels(self._context.name).inc(len(batch))
-        LAG.labels(self._context.name).set(time.time() - batch[-1].recorded_at.timestamp())
-        POSITION.labels(self._context.name, self._build).set(self._position)
         return True
 
     def _fold_all(self, batch: Sequence[StoredFactRow]) -> list[_Poison]:
@@ -267,6 +285,8 @@ class Runner:
             "select tenant_id, position from fieldlog.parked where build = %s and resume", [self._build]
         ).fetchall()
         for tenant, position in resumed:
+            if self._bookmark < self._position:
+                self._move_bookmark()
             batch = self._reader.of_tenant(tenant, position, self._position)
             self._parked.discard(tenant)
             poisons = self._fold_all(batch)
