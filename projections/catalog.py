@@ -18,7 +18,7 @@ CONTEXTS: Mapping[str, Context] = {
         Context("tenants", version=1, views=(TENANTS_VIEW,)),
         Context(
             "trips",
-            version=1,
+            version=2,
             views=(
                 TRUCKS_VIEW,
                 DRIVERS_VIEW,
