@@ -1,10 +1,11 @@
-"""What follows later: when X happened, ask Y; when a timer is due, ask Z. All of it is in the two tables at the end."""
+"""What follows later: when X happened, ask Y; when a timer is due, ask Z. All of it is in the tables at the end."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -18,38 +19,39 @@ from domain.tenants import TENANTS, FixesExpired
 from domain.trips.trips import DRIVER_DAYS, TRIPS
 
 TRACKS = {stream.name: stream for stream in (TRIPS, DRIVER_DAYS)}
-SITE_RADIUS_M = 200.0
 WGS84 = Geod(ellps="WGS84")
 
 
-def condense_tracks(happened: Recorded[FixesExpired], rows: Rows) -> Iterator[Ask | DestroyKeys]:
+def condense_tracks(site_radius_m: float, happened: Recorded[FixesExpired], rows: Rows) -> Iterator[Ask | DestroyKeys]:
     """Keep what remains of every track with expired fixes, then destroy their keys."""
     through = happened.fact.through
     sites = list(rows("sites"))
     for track in rows("tracks", ("oldest_day", "<=", through)):
-        dwell = dwell_of(rows("stops", ("track", "=", track["track"])), sites)
+        dwell = dwell_of(rows("stops", ("track", "=", track["track"])), sites, site_radius_m)
         command = CondenseTrack(through=through, driver_id=track["driver_id"], dwell=tuple(dwell))
         yield Ask(TRACKS[track["stream"]], track["id"], command)
     yield DestroyKeys(through)
 
 
-def dwell_of(stops: Iterable[Mapping[str, Any]], sites: Sequence[Mapping[str, Any]]) -> list[SiteDwellSent]:
+def dwell_of(
+    stops: Iterable[Mapping[str, Any]], sites: Sequence[Mapping[str, Any]], radius_m: float
+) -> list[SiteDwellSent]:
     """Return the seconds of stops by local date and the nearest site within its radius, if there is one."""
     seconds: Counter[tuple[str, str | None]] = Counter()
     for stop in stops:
-        seconds[stop["day"], stop["site_id"] or _nearest(stop, sites)] += stop["seconds"]
+        seconds[stop["day"], stop["site_id"] or _nearest(stop, sites, radius_m)] += stop["seconds"]
     return [
         SiteDwellSent(site_id=site, day=date.fromisoformat(day), seconds=total)
         for (day, site), total in sorted(seconds.items(), key=str)
     ]
 
 
-def _nearest(stop: Mapping[str, Any], sites: Sequence[Mapping[str, Any]]) -> str | None:
+def _nearest(stop: Mapping[str, Any], sites: Sequence[Mapping[str, Any]], radius_m: float) -> str | None:
     if stop["latitude"] is None:
         return None
     ranked = ((_metres(stop, site), site["id"]) for site in sites)
-    metres, nearest = min(ranked, default=(SITE_RADIUS_M + 1, None))
-    return nearest if metres <= SITE_RADIUS_M else None
+    metres, nearest = min(ranked, default=(radius_m + 1, None))
+    return nearest if metres <= radius_m else None
 
 
 def _metres(here: Mapping[str, Any], there: Mapping[str, Any]) -> float:
@@ -61,5 +63,9 @@ def expire_fixes(tenant: UUID, timer: Mapping[str, Any]) -> Iterator[Ask]:
     yield Ask(TENANTS, str(tenant), ExpireFixes(through=date.fromisoformat(timer["days"][0])))
 
 
-REACTIONS: Sequence[Reaction] = (Reaction("condense-tracks", TENANTS, FixesExpired, "trips", condense_tracks),)
+def reactions(site_radius_m: float = 200.0) -> Sequence[Reaction]:
+    """Return all reactions; what stands within the radius of a site, stands at it."""
+    return (Reaction("condense-tracks", TENANTS, FixesExpired, "trips", partial(condense_tracks, site_radius_m)),)
+
+
 TIMERS: Sequence[Timer] = (Timer("expire-fixes", "trips", expire_fixes),)

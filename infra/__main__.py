@@ -139,7 +139,7 @@ def projector(
 @app.command()
 def reactor() -> None:
     """Ask what facts and timers lead to."""
-    from commands.reactions import REACTIONS, TIMERS
+    from commands.reactions import TIMERS, reactions
     from infra.reactor import Reactor
     from infra.web.logs import configure
 
@@ -147,7 +147,7 @@ def reactor() -> None:
     configure(settings.log_level)
 
     async def run() -> None:
-        running = Reactor(settings, REACTIONS, TIMERS)
+        running = Reactor(settings, reactions(settings.site_radius_m), TIMERS)
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, running.stop)
         await running.run()

@@ -8,7 +8,7 @@ from inspect import cleandoc
 from typing import Any
 
 from commands.catalog import COMMANDS
-from commands.reactions import REACTIONS, TIMERS
+from commands.reactions import TIMERS, reactions
 from domain.catalog import STREAMS
 from domain.kernel import COMMON_FACTS
 from projections.catalog import CONTEXTS
@@ -36,7 +36,7 @@ def describe() -> Mapping[str, Any]:
             for name, stream in STREAMS.items()
         },
         "common facts": {topic: [one.name for one in fields(fact)] for topic, fact in COMMON_FACTS.items()},
-        "reactions": {one.name: f"when {one.fact.__name__} on {one.stream.name}" for one in REACTIONS},
+        "reactions": {one.name: f"when {one.fact.__name__} on {one.stream.name}" for one in reactions()},
         "timers": {one.name: f"when due in {one.context}" for one in TIMERS},
         "views": {
             context.name: {

@@ -262,9 +262,11 @@ class Reactor:
         )
         for tenant, row in due.fetchall():
             cause = Cause(uuid5(tenant, f"timer/{timer.name}/{row['due_at']}"), tenant, f"timer {timer.name}")
-            for number, ask in enumerate(timer.then(tenant, row)):
+            for ask in timer.then(tenant, row):
+                # Named by what is asked: after a change of settings, another thing may be due at the very same moment.
+                name = f"{timer.name}/{ask.stream.name}/{ask.id}/{ask.command.model_dump_json()}"
                 try:
-                    await self._ask(cause, f"{timer.name}/{number}", ask)
+                    await self._ask(cause, name, ask)
                 except Exception:
                     log.exception("timer failed", extra={"timer": timer.name, "tenant": str(tenant)})
 

@@ -129,7 +129,8 @@ class Asking:
         headers = {"Event-Id": event_id({listing.name: (found.build, found.position)})} | (
             {"Link": links} if links else {}
         )
-        tag = _hash([query_hash, wanted.model_dump()])
+        # Of the content too: what a list joins, and how long ago something was, changes without the list's own rows.
+        tag = _hash([query_hash, wanted.model_dump(), body.decode()])
         return self.answer(found, body, f'W/"{found.build}.{found.moved}:{tag}"', listing.max_age, **headers)
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
+from time import perf_counter
+from typing import Any
 
+import msgspec
 import pytest
 from pydantic import ValidationError
 
@@ -28,10 +31,12 @@ from domain.trips.payroll import (
     TripPriced,
     lines_of,
 )
-from domain.trips.sites import SITES, Rate, SiteRegistered
+from domain.trips.sites import SITES, Rate, SiteRateChanged, SiteRegistered
 from domain.trips.trips import TRIPS, LoadRecorded, TripCompleted, TripScheduled, TripStarted
 from domain.trips.trucks import TRUCKS, TruckRegistered
-from tests.given import Given, given, on
+from projections.catalog import CONTEXTS
+from read_api.trips.payroll import Wanted, document
+from tests.given import NOW, Given, folded, given, on, recorded
 
 DAY = date(2026, 11, 20)
 DAY_BEFORE = date(2026, 11, 19)
@@ -81,6 +86,13 @@ def test_a_trip_is_worth_the_net_capacity_of_its_truck_at_the_rate_of_its_site()
 
 def test_a_trip_is_worth_its_load_if_one_was_recorded() -> None:
     assert worth(EQUIPPED.given(TRIPS, LOAD)) == replace(PRICED, volume=Decimal("18.5"))
+
+
+def test_a_trip_that_ended_before_the_first_rate_of_its_site_was_set_has_that_rate() -> None:
+    later = ON_THE_ROAD.given(TRUCKS, TRUCK).given(
+        SITES, replace(SITE, rate=None), SiteRateChanged(rate=RATE, since=NOW + timedelta(hours=1))
+    )
+    assert worth(later) == PRICED
 
 
 def test_a_trip_to_no_site_is_unpriced() -> None:
@@ -201,8 +213,21 @@ def test_only_a_closed_period_is_corrected() -> None:
     given(PAYROLL_PERIODS).when(CORRECT).refused(PeriodNotClosed)
 
 
-def test_only_a_line_that_was_paid_is_corrected() -> None:
+def test_only_a_line_that_there_is_is_corrected() -> None:
     given(PAYROLL_PERIODS, replace(CLOSED, lines=())).when(CORRECT).refused(NoSuchLine, line=LINE.line)
+
+
+def test_a_line_that_a_late_change_made_is_corrected() -> None:
+    empty = given(PAYROLL_PERIODS, replace(CLOSED, from_date=DAY_BEFORE, lines=()))
+    correction = PayrollLineCorrected(line=LINE.line, amount_minor=2_800_000, reason="Half a load")
+    empty.given(PAY_DAYS, *FIVE_TRIPS).when(CORRECT).then(correction)
+    empty.given(PAY_DAYS, *FIVE_TRIPS, id="2026-11-21").when(CORRECT).refused(NoSuchLine)
+
+
+def test_a_corrected_line_is_corrected_again_when_its_trips_are_gone() -> None:
+    corrected = PayrollLineCorrected(line=LINE.line, amount_minor=2_854_337, reason="Late")
+    gone = given(PAYROLL_PERIODS, replace(CLOSED, lines=()), corrected)
+    gone.when(CORRECT).then(replace(corrected, amount_minor=2_800_000, reason="Half a load"))
 
 
 def test_a_closed_day_still_takes_late_changes() -> None:
@@ -220,3 +245,73 @@ def test_a_closed_day_still_takes_late_changes() -> None:
 
 def test_a_trip_is_completed_on_a_closed_day() -> None:
     assert worth(EQUIPPED.given(PAY_DAYS, PayDayClosed(period="period"))) == PRICED
+
+
+# What the office is shown
+
+
+def shown(*priced: TripPriced, period: tuple[object, ...] = (), first: date = DAY) -> dict[str, Any]:
+    """The answer of `/payroll` for these trips, and a period of which this is known."""
+    rows = folded(CONTEXTS["trips"], recorded(PAY_DAYS, *priced), recorded(PAYROLL_PERIODS, *period))
+    pay = [
+        [
+            row.trip_id,
+            row.driver_id,
+            row.to_site_id,
+            row.rate_minor,
+            row.rate_currency,
+            row.rate_unit,
+            str(row.volume) if row.volume is not None else None,
+            row.unpriced,
+            str(row.day),
+        ]
+        for row in rows["pay"].values()
+    ]
+    periods = [
+        {**msgspec.to_builtins(row), "from": str(row.from_date), "to": str(row.to_date)}
+        for row in rows["periods"].values()
+    ]
+    return document(Wanted.model_validate({"from": first, "to": DAY}), pay, periods, {"driver": "Ana"}, {})
+
+
+def differences(*priced: TripPriced, period: tuple[object, ...]) -> list[tuple[str, int, int]]:
+    """What differs in the period: the line's volume, what it was paid and what it is worth now."""
+    (only,) = shown(*priced, period=period)["periods"]
+    return [(one["line"].rpartition("|")[2], one["closed_minor"], one["now_minor"]) for one in only["differences"]]
+
+
+def test_a_line_names_the_trips_behind_it() -> None:
+    answer = shown(*FIVE_TRIPS, replace(PRICED, volume=Decimal(18)), replace(PRICED, trip="?", unpriced="no_rate"))
+    assert [(line["volume"], line["trip_ids"], line["driver_name"]) for line in answer["lines"]] == [
+        ("18", ["trip"], "Ana"),
+        ("20.2658", ["trip-0", "trip-1", "trip-2", "trip-3", "trip-4"], "Ana"),
+    ]
+    assert answer["amount_minor"] == 2_854_337 + 507_042
+
+
+def test_many_lines_are_shown_quickly() -> None:
+    trips = [replace(PRICED, trip=f"trip-{number}", volume=Decimal(number)) for number in range(1, 1201)]
+    began = perf_counter()
+    assert [line["trips"] for line in shown(*trips)["lines"]] == [1] * 1200
+    assert perf_counter() - began < 1
+
+
+def test_a_late_load_is_a_difference_until_it_is_settled() -> None:
+    late = replace(PRICED, trip="trip-0", volume=Decimal("18.5"))
+    assert differences(*FIVE_TRIPS, period=(CLOSED,)) == []
+    assert differences(*FIVE_TRIPS, late, period=(CLOSED,)) == [
+        ("18.5", 0, 521_126),
+        ("20.2658", 2_854_337, 2_283_469),
+    ]
+    less = PayrollLineCorrected(line=LINE.line, amount_minor=2_283_469, reason="Late load")
+    new = PayrollLineCorrected(line="driver|site|28169 EUR/m3|18.5", amount_minor=521_126, reason="Late load")
+    assert differences(*FIVE_TRIPS, late, period=(CLOSED, less)) == [("18.5", 0, 521_126)]
+    assert differences(*FIVE_TRIPS, late, period=(CLOSED, less, new)) == []
+    (settled,) = shown(*FIVE_TRIPS, late, period=(CLOSED, less, new))["periods"]
+    assert [line["corrected_minor"] for line in settled["lines"]] == [2_283_469]
+    assert [one["line"] for one in settled["corrections"]] == [less.line, new.line]
+
+
+def test_a_settled_line_differs_again_when_its_trips_change_again() -> None:
+    new = PayrollLineCorrected(line="driver|site|28169 EUR/m3|18.5", amount_minor=521_126, reason="Late load")
+    assert differences(*FIVE_TRIPS, period=(CLOSED, new)) == [("18.5", 521_126, 0)]

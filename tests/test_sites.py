@@ -8,11 +8,12 @@ from datetime import timedelta
 import pytest
 from pydantic import ValidationError
 
-from commands.trips.sites import ChangeRate, CloseSite, RateSent, RegisterSite
+from commands.trips.sites import MOST_MINOR, ChangeRate, CloseSite, RateSent, RegisterSite
 from domain.tenants import TENANTS, TenantNotOpen, TenantOpened
 from domain.trips.sites import (
     SITES,
     Rate,
+    RateChangedSince,
     SiteAlreadyRegistered,
     SiteClosed,
     SiteIsClosed,
@@ -26,6 +27,7 @@ HOUR = timedelta(hours=1)
 OPEN = given(TENANTS, TenantOpened(name="Eco-Haul", time_zone="Europe/Ljubljana", currency="EUR"))
 RATE = Rate(amount_minor=28_169, currency="EUR", unit="m3")
 DEARER = replace(RATE, amount_minor=30_000)
+CHEAPER = replace(RATE, amount_minor=25_000)
 UNPAID = SiteRegistered(name="Landfill", latitude=46.0, longitude=14.5)
 SITE = replace(UNPAID, rate=RATE)
 LANDFILL = OPEN.given(SITES, SITE)
@@ -79,6 +81,25 @@ def test_a_rate_changes_from_an_earlier_moment_on() -> None:
     LANDFILL.moment(NOW - HOUR).when(change(DEARER)).then(SiteRateChanged(rate=DEARER, since=NOW - HOUR))
 
 
+def test_rates_follow_one_another_in_time() -> None:
+    changed = LANDFILL.given(SITES, SiteRateChanged(rate=DEARER, since=NOW))
+    changed.moment(NOW - HOUR).when(change(CHEAPER)).refused(RateChangedSince, since=NOW.isoformat())
+    changed.moment(NOW - HOUR).when(change(RATE)).then()
+    changed.when(change(CHEAPER)).then(SiteRateChanged(rate=CHEAPER, since=NOW))
+
+
+def test_the_first_rate_holds_for_everything_before_it() -> None:
+    changed = OPEN.given(SITES, UNPAID, SiteRateChanged(rate=DEARER, since=NOW))
+    changed.moment(NOW - HOUR).when(change(DEARER)).then()
+    changed.moment(NOW - HOUR).when(change(RATE)).refused(RateChangedSince)
+
+
+def test_a_rate_is_at_most_a_thousand_million_minor_units() -> None:
+    assert sent(replace(RATE, amount_minor=MOST_MINOR))
+    with pytest.raises(ValidationError):
+        sent(replace(RATE, amount_minor=MOST_MINOR + 1))
+
+
 def test_the_rate_in_force_need_not_change() -> None:
     LANDFILL.when(change(RATE)).then()
 
@@ -100,11 +121,11 @@ def test_the_rate_of_a_closed_site_stays() -> None:
 
 
 def test_each_moment_has_the_rate_that_was_in_force() -> None:
-    cheaper = replace(RATE, amount_minor=25_000)
-    changes = (SiteRateChanged(rate=DEARER, since=NOW), SiteRateChanged(rate=cheaper, since=NOW - HOUR))
-    state = SITE
-    for rate, moment in ((RATE, NOW - 2 * HOUR), (cheaper, NOW - HOUR), (DEARER, NOW)):
-        assert OPEN.given(SITES, state, *changes).moment(moment).when(change(rate)).facts == []
+    changed = LANDFILL.given(
+        SITES, SiteRateChanged(rate=CHEAPER, since=NOW - HOUR), SiteRateChanged(rate=DEARER, since=NOW)
+    )
+    for rate, moment in ((RATE, NOW - 2 * HOUR), (CHEAPER, NOW - HOUR), (DEARER, NOW)):
+        changed.moment(moment).when(change(rate)).then()
 
 
 def test_a_site_is_closed() -> None:

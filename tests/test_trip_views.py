@@ -210,7 +210,7 @@ def test_late_fixes_correct_the_distance_visibly() -> None:
 
 def test_fixes_after_the_end_correct_the_distance_visibly() -> None:
     assert trip(batch(FIX, mm=1_500), COMPLETED, batch(NEXT, number=2, mm=500)).corrections == (
-        Correction(at=NOW, from_mm=1_500, to_mm=2_000, late_fixes=0),
+        Correction(at=NOW, from_mm=1_500, to_mm=2_000, late_fixes=1),
     )
 
 
@@ -333,6 +333,8 @@ def test_a_driver_is_where_his_newest_fix_was() -> None:
             longitude=14.51,
             accuracy_m=5.0,
             track="trips/trip",
+            batch=1,
+            index=1,
             trip_id="trip",
         )
     }
@@ -345,6 +347,23 @@ def test_a_driver_is_somewhere_outside_of_trips_too() -> None:
 
 def test_a_late_fix_is_not_where_the_driver_is() -> None:
     assert row("locations", ANA_DRIVES, seen(batch(NEXT), batch(FIX, number=2))).at == NEXT.at
+
+
+def test_a_place_that_does_not_count_any_more_gives_way_to_the_one_before() -> None:
+    late = batch(replace(NEXT, at=NEXT.at + MINUTE), number=2)
+    teleport = judged(1, "speed")
+    assert (
+        row("locations", ANA_DRIVES, seen(batch(FIX, NEXT), replace(batch(number=2), judged=(teleport,)))).at == FIX.at
+    )
+    assert (
+        row("locations", ANA_DRIVES, seen(batch(FIX, NEXT), replace(late, judged=(teleport,)))).at == late.fixes[0].at
+    )
+    assert rows("locations", ANA_DRIVES, seen(batch(NEXT), replace(batch(number=2), judged=(teleport,)))) == {}
+
+
+def test_a_phone_whose_clock_is_ahead_does_not_hide_where_the_driver_is() -> None:
+    ahead = replace(NEXT, at=NOW + 20 * 60 * MINUTE)
+    assert row("locations", ANA_DRIVES, seen(batch(FIX, ahead))).at == FIX.at
 
 
 def test_a_fix_that_does_not_count_is_not_where_the_driver_is() -> None:
@@ -621,6 +640,11 @@ def test_several_records_are_counted_together() -> None:
 
 def test_the_distance_of_the_fleet_goes_up_and_down() -> None:
     assert fleet(ON_THE_ROAD, seen(batch(FIX, mm=1_500), batch(NEXT, number=2, mm=-200))).distance_mm == 1_300
+
+
+def test_who_watches_the_fleet_hears_of_prices_and_of_drives_outside_of_trips() -> None:
+    assert fleet(recorded(PAY_DAYS, PRICED, PRICED)).priced == 2
+    assert fleet(recorded(DRIVER_DAYS, batch(FIX, mm=1_500))).off_trip_mm == 1_500
 
 
 def test_the_distance_of_the_fleet_is_that_of_trips() -> None:

@@ -44,6 +44,7 @@ from domain.trips.track import Fix, Judged, LocationsRecorded, SiteDwell, TrackC
 from domain.trips.trips import (
     DRIVER_DAYS,
     TRIPS,
+    EndsBeforeItsStart,
     LoadRecorded,
     OdometerWentBack,
     ReceiptNumberTaken,
@@ -172,7 +173,7 @@ def test_no_trip_comes_from_a_closed_site() -> None:
 
 
 def test_a_scheduled_trip_starts() -> None:
-    PLANNED.when(StartTrip(odometer_km=48_210)).then(TripStarted(odometer_km=48_210), *TAKEN)
+    PLANNED.when(StartTrip(odometer_km=48_210)).then(TripStarted(odometer_km=48_210, at=NOW), *TAKEN)
 
 
 def test_a_started_trip_does_not_start_again() -> None:
@@ -206,7 +207,7 @@ def test_a_truck_and_a_driver_that_were_given_back_start_again() -> None:
         PLANNED.given(TRUCKS, TruckTaken(trip="other"), TruckFreed(trip="other"))
         .given(DRIVERS, DriverTaken(trip="other"), DriverFreed(trip="other"))
         .when(StartTrip())
-        .then(TripStarted(), *TAKEN)
+        .then(TripStarted(at=NOW), *TAKEN)
     )
 
 
@@ -227,7 +228,7 @@ def test_a_driver_without_a_user_leaves_his_trips_to_the_office(command: Command
 
 
 def test_a_driver_starts_his_own_trip() -> None:
-    PLANNED.by("ana", Role.DRIVER).when(StartTrip()).then(TripStarted(), *TAKEN)
+    PLANNED.by("ana", Role.DRIVER).when(StartTrip()).then(TripStarted(at=NOW), *TAKEN)
 
 
 def test_a_driver_sends_where_he_is_on_his_own_trip() -> None:
@@ -317,6 +318,17 @@ def test_a_corrected_load_releases_the_former_receipt() -> None:
         .when(load("R-2"))
         .then(replace(LOAD, receipt_number="R-2"), receipt("r-2", Claimed(by="trip")), receipt("r-1", Released()))
     )
+
+
+def test_a_cancelled_trip_releases_its_receipt() -> None:
+    facts = ON_THE_ROAD.given(TRIPS, LOAD).when(CANCEL).facts
+    assert [one for one in facts if one.stream is CLAIMS] == [receipt("r-1", Released())]
+
+
+def test_a_trip_does_not_end_before_it_started() -> None:
+    started = PLANNED.given(TRUCKS, TruckTaken(trip="trip")).given(DRIVERS, DriverTaken(trip="trip"))
+    driving = started.given(TRIPS, TripStarted(at=NOW))
+    driving.moment(NOW - timedelta(minutes=1)).when(CompleteTrip()).refused(EndsBeforeItsStart, started_at=NOW)
 
 
 def test_a_corrected_quantity_keeps_the_receipt() -> None:
@@ -482,6 +494,12 @@ def test_a_condensed_line_needs_no_vertex_on_its_way() -> None:
 
 def test_a_track_without_fixes_leaves_nothing() -> None:
     ARRIVED_THERE.when(CONDENSE).then()
+
+
+def test_a_track_is_condensed_again_once_raw_fixes_have_followed() -> None:
+    nothing_left = replace(CONDENSED, line=(), until=NOW - timedelta(days=1))
+    again = replace(ARRIVED, batch=2)
+    ARRIVED_THERE.given(TRIPS, ARRIVED, nothing_left, again).when(CONDENSE).then(CONDENSED)
 
 
 def test_a_condensed_track_is_not_condensed_again() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import date, timedelta
+from datetime import date
 from typing import Annotated, ClassVar, Self
 
 from pydantic import ConfigDict, Field, model_validator
@@ -21,6 +21,7 @@ from domain.trips.payroll import (
     PeriodAlreadyClosed,
     PeriodNotClosed,
     PeriodsOverlap,
+    days_between,
     lines_of,
 )
 
@@ -45,7 +46,7 @@ class ClosePayrollPeriod(Command):
         return self
 
     def _days(self) -> Iterator[date]:
-        return (self.from_date + timedelta(days=n) for n in range((self.to_date - self.from_date).days + 1))
+        return days_between(self.from_date, self.to_date)
 
     def consults(self, period: PayrollPeriod, asked: Asked) -> Consults:
         for day in self._days():
@@ -65,7 +66,7 @@ class ClosePayrollPeriod(Command):
 
 
 class CorrectPayrollLine(Command):
-    """Give a line of a closed period another amount."""
+    """Give a line of a closed period, or one that a late change made, another amount."""
 
     line: Annotated[str, Field(min_length=1, max_length=400)]
     amount_minor: Annotated[int, Field(ge=-(10**15), le=10**15)]
@@ -73,9 +74,18 @@ class CorrectPayrollLine(Command):
     allows: ClassVar = OFFICE
     refuses: ClassVar = (PeriodNotClosed, NoSuchLine)
 
+    def consults(self, period: PayrollPeriod, asked: Asked) -> Consults:
+        if self.line not in period.lines:
+            for day in period.days:
+                yield PAY_DAYS, str(day)
+
     def decide(self, period: PayrollPeriod, asked: Asked) -> Decision:
         if not period.closed:
             raise PeriodNotClosed
-        if self.line not in period.lines:
+        if self.line not in period.lines and not self._is_new(period, asked):
             raise NoSuchLine(line=self.line)
         yield PayrollLineCorrected(line=self.line, amount_minor=self.amount_minor, reason=self.reason)
+
+    def _is_new(self, period: PayrollPeriod, asked: Asked) -> bool:
+        trips = (trip for day in period.days for trip in asked.seen[PAY_DAYS, str(day)].priced.values())
+        return any(line.line == self.line for line in lines_of(trips))

@@ -9,6 +9,7 @@ from commands.trips.roles import OFFICE
 from domain.tenants import TENANTS, TenantNotOpen
 from domain.trips.sites import (
     Rate,
+    RateChangedSince,
     Site,
     SiteAlreadyRegistered,
     SiteClosed,
@@ -19,13 +20,15 @@ from domain.trips.sites import (
     WrongCurrency,
 )
 
+MOST_MINOR = 10**9
+
 
 class RateSent(BaseModel):
     """What one unit is paid: minor units of the organisation's currency, per cubic metre or tonne."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    amount_minor: Annotated[int, Field(ge=0, le=10**12)]
+    amount_minor: Annotated[int, Field(ge=0, le=MOST_MINOR)]
     currency: Currency
     unit: Unit
 
@@ -70,11 +73,14 @@ class RegisterSite(Command):
 
 
 class ChangeRate(Command):
-    """Pay loads brought here at another rate from now on (from `Occurred-At`, if given)."""
+    """Pay loads brought here at another rate from now on (from `Occurred-At`, if given), but not before its last change.
+
+    Trips that are completed already keep their rate.
+    """
 
     rate: RateSent
     allows: ClassVar = OFFICE
-    refuses: ClassVar = (SiteIsClosed, TenantNotOpen, WrongCurrency)
+    refuses: ClassVar = (SiteIsClosed, TenantNotOpen, WrongCurrency, RateChangedSince)
 
     def consults(self, site: Site, asked: Asked) -> Consults:
         yield TENANTS, str(asked.tenant)
@@ -83,8 +89,11 @@ class ChangeRate(Command):
         if site.status == "closed":
             raise SiteIsClosed
         rate = _rate(self.rate, asked)
-        if rate is not None and site.rate_at(asked.at) != rate:
-            yield SiteRateChanged(rate=rate, since=asked.at)
+        if rate is None or site.rate_at(asked.at) == rate:
+            return
+        if site.rates and asked.at < site.rates[-1][0]:
+            raise RateChangedSince(since=site.rates[-1][0].isoformat())
+        yield SiteRateChanged(rate=rate, since=asked.at)
 
 
 class CloseSite(Command):

@@ -34,6 +34,7 @@ from domain.trips.track import (
 from domain.trips.trips import (
     Compliance,
     DriverDay,
+    EndsBeforeItsStart,
     LoadRecorded,
     OdometerWentBack,
     ReceiptNumberTaken,
@@ -126,7 +127,7 @@ class StartTrip(Command):
             raise TruckNotActive(truck_id=trip.truck_id, status=truck.status)
         if truck.trip is not None:
             raise TruckOnTheRoad(trip=truck.trip)
-        yield TripStarted(odometer_km=self.odometer_km)
+        yield TripStarted(odometer_km=self.odometer_km, at=asked.at)
         yield on(TRUCKS, trip.truck_id, TruckTaken(trip=asked.id))
         yield on(DRIVERS, trip.driver_id, DriverTaken(trip=asked.id))
 
@@ -166,15 +167,11 @@ class RecordLoad(Command):
     allows: ClassVar = ROAD
     refuses: ClassVar = (NotYours, TripNotStarted, TripOver, ReceiptNumberTaken)
 
-    @staticmethod
-    def _receipt(number: str) -> str:
-        return f"receipt/{number.casefold()}"
-
     def consults(self, trip: Trip, asked: Asked) -> Consults:
         yield DRIVERS, trip.driver_id
-        yield CLAIMS, self._receipt(self.receipt_number)
-        if trip.load is not None and self._receipt(trip.load.receipt_number) != self._receipt(self.receipt_number):
-            yield CLAIMS, self._receipt(trip.load.receipt_number)
+        yield CLAIMS, _receipt(self.receipt_number)
+        if trip.load is not None and _receipt(trip.load.receipt_number) != _receipt(self.receipt_number):
+            yield CLAIMS, _receipt(trip.load.receipt_number)
         if trip.completed is not None:
             yield PAY_DAYS, str(trip.completed.on)
 
@@ -195,13 +192,13 @@ class RecordLoad(Command):
             yield on(PAY_DAYS, str(trip.completed.on), _price(trip, trip.completed, load, asked))
 
     def _claims(self, trip: Trip, asked: Asked) -> Iterator[object]:
-        number = self._receipt(self.receipt_number)
+        number = _receipt(self.receipt_number)
         holder = asked.seen[CLAIMS, number].by
         if holder not in (None, asked.id):
             raise ReceiptNumberTaken(trip=holder)
         if holder is None:
             yield on(CLAIMS, number, Claimed(by=asked.id))
-        former = self._receipt(trip.load.receipt_number) if trip.load is not None else number
+        former = _receipt(trip.load.receipt_number) if trip.load is not None else number
         if former != number:
             yield on(CLAIMS, former, Released())
 
@@ -211,7 +208,7 @@ class CompleteTrip(Command):
 
     odometer_km: Odometer | None = None
     allows: ClassVar = ROAD
-    refuses: ClassVar = (NotYours, TripNotStarted, TripOver, OdometerWentBack, TenantNotOpen)
+    refuses: ClassVar = (NotYours, TripNotStarted, TripOver, EndsBeforeItsStart, OdometerWentBack, TenantNotOpen)
 
     def consults(self, trip: Trip, asked: Asked) -> Consults:
         yield TENANTS, str(asked.tenant)
@@ -226,6 +223,8 @@ class CompleteTrip(Command):
         must_be_own(asked.seen[DRIVERS], asked)
         if trip.status != "started":
             raise TripOver(status=trip.status) if trip.started else TripNotStarted
+        if trip.started_at is not None and asked.at < trip.started_at:
+            raise EndsBeforeItsStart(started_at=trip.started_at)
         if self.odometer_km is not None and self.odometer_km < (trip.odometer_km or 0):
             raise OdometerWentBack(start_km=trip.odometer_km)
         if not asked.seen[TENANTS].open:
@@ -253,8 +252,12 @@ def _price(trip: Trip, done: TripCompleted, load: LoadRecorded | None, asked: As
     )
 
 
+def _receipt(number: str) -> str:
+    return f"receipt/{number.casefold()}"
+
+
 class CancelTrip(Command):
-    """Give a trip up, before or after its start; it gives back its truck and driver."""
+    """Give a trip up, before or after its start; it gives back its truck and driver, and the number of its receipt."""
 
     reason: Text
     allows: ClassVar = OFFICE
@@ -264,6 +267,8 @@ class CancelTrip(Command):
         if trip.status == "started":
             yield TRUCKS, trip.truck_id
             yield DRIVERS, trip.driver_id
+        if trip.load is not None:
+            yield CLAIMS, _receipt(trip.load.receipt_number)
 
     def decide(self, trip: Trip, asked: Asked) -> Decision:
         if trip.status in ("completed", "cancelled"):
@@ -272,6 +277,8 @@ class CancelTrip(Command):
         if trip.status == "started":
             yield on(TRUCKS, trip.truck_id, TruckFreed(trip=asked.id))
             yield on(DRIVERS, trip.driver_id, DriverFreed(trip=asked.id))
+        if trip.load is not None:
+            yield on(CLAIMS, _receipt(trip.load.receipt_number), Released())
 
 
 class FlagTrip(Command):
@@ -308,7 +315,7 @@ class CondenseTrack(Command):
 
     def decide(self, state: Trip | DriverDay, asked: Asked) -> Decision:
         track = state.track
-        if not track.at or track.erased or (track.erased_until is not None and len(track.at) == 1):
+        if track.erased or not track.has_raw_fixes:
             return
         vertices = [place for place, code in enumerate(track.verdict) if code == KEPT]
         line = simplify([(track.latitude[i], track.longitude[i]) for i in vertices], CONDENSED_TOLERANCE_M)

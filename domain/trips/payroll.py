@@ -6,9 +6,9 @@ A period: (none) --close--> closed --correct--> closed
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import field, replace
-from datetime import date
+from datetime import date, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Literal
 
@@ -90,7 +90,7 @@ class PayrollPeriodClosed:
 
 @fact
 class PayrollLineCorrected:
-    """A line of a closed period was given another amount."""
+    """A line of a closed period, or one that a late change made, was given another amount."""
 
     line: str
     amount_minor: int
@@ -99,17 +99,21 @@ class PayrollLineCorrected:
 
 @state
 class PayrollPeriod:
-    """Which lines the closed period has."""
+    """Which days the closed period has, and which lines it pays or has corrected."""
 
     closed: bool = False
+    days: tuple[date, ...] = ()
     lines: frozenset[str] = frozenset()
 
 
 def evolve_period(period: PayrollPeriod, happened: object) -> PayrollPeriod:
     """Return the period after what happened."""
     match happened:
-        case PayrollPeriodClosed(lines=lines):
-            return replace(period, closed=True, lines=frozenset(line.line for line in lines))
+        case PayrollPeriodClosed(from_date=first, to_date=last, lines=lines):
+            names = frozenset(line.line for line in lines)
+            return replace(period, closed=True, days=tuple(days_between(first, last)), lines=names)
+        case PayrollLineCorrected(line=line):
+            return replace(period, lines=period.lines | {line})
     return period
 
 
@@ -122,6 +126,11 @@ PAYROLL_PERIODS = Stream(
         "payroll-periods.line-corrected.v1": PayrollLineCorrected,
     },
 )
+
+
+def days_between(first: date, last: date) -> Iterator[date]:
+    """Yield the days from one through another."""
+    return (first + timedelta(days=n) for n in range((last - first).days + 1))
 
 
 def priced(
@@ -208,4 +217,4 @@ class PeriodNotClosed(Refused):
 
 
 class NoSuchLine(Refused):
-    """The closed period has no such line."""
+    """The closed period has no such line, and no late change made one."""

@@ -1,6 +1,7 @@
 """Sites: where loads come from and go to, and what a load brought there is paid.
 
 (none) --register--> open --change-rate--> open --close--> closed
+Rates follow one another in time. The first rate a site was given holds for everything before it, too.
 """
 
 from __future__ import annotations
@@ -56,9 +57,14 @@ class Site:
     status: Literal["open", "closed"] | None = None
     rates: tuple[tuple[datetime, Rate], ...] = ()
 
+    @property
+    def first_rate(self) -> Rate | None:
+        """Return the rate that was set first; it holds for everything before."""
+        return self.rates[0][1] if self.rates else None
+
     def rate_at(self, at: datetime) -> Rate | None:
-        """Return the rate in force at this moment; the rate of the registration holds for everything before."""
-        return next((rate for since, rate in reversed(self.rates) if since <= at), None)
+        """Return the rate in force at this moment."""
+        return next((rate for since, rate in reversed(self.rates) if since <= at), self.first_rate)
 
 
 def evolve(site: Site, happened: object) -> Site:
@@ -95,6 +101,10 @@ class SiteUnknown(Refused):
 
 class SiteIsClosed(Refused):
     """The site is closed."""
+
+
+class RateChangedSince(Refused):
+    """The rate of the site was changed at a later moment already."""
 
 
 class WrongCurrency(Refused):

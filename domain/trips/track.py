@@ -176,6 +176,11 @@ class Track:
     erased_until: int | None = None
 
     @property
+    def has_raw_fixes(self) -> bool:
+        """Say whether there is more than the last vertex of what was condensed (batch 0)."""
+        return any(ref >> 16 for ref in self.ref)
+
+    @property
     def newest(self) -> int | None:
         """The time of the last fix that counts."""
         return next((self.at[i] for i in range(len(self.at) - 1, -1, -1) if self.verdict[i] < FIRST_REJECTED), None)

@@ -8,7 +8,7 @@ Fixes and the load are recorded from the start on, also after the end: phones se
 from __future__ import annotations
 
 from dataclasses import field, replace
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Literal
 
@@ -33,9 +33,10 @@ class TripScheduled:
 
 @fact
 class TripStarted:
-    """The trip is on the road."""
+    """The trip is on the road, since this moment."""
 
     odometer_km: int | None = None
+    at: datetime | None = None
 
 
 @fact
@@ -83,6 +84,7 @@ class Trip:
     from_site_id: str | None = None
     to_site_id: str | None = None
     started: bool = False
+    started_at: datetime | None = None
     odometer_km: int | None = None
     load: LoadRecorded | None = None
     completed: TripCompleted | None = None
@@ -96,8 +98,8 @@ def evolve(trip: Trip, happened: object) -> Trip:
             return replace(
                 trip, status="scheduled", driver_id=driver, truck_id=truck, from_site_id=start, to_site_id=end
             )
-        case TripStarted(odometer_km=odometer):
-            return replace(trip, status="started", started=True, odometer_km=odometer)
+        case TripStarted(odometer_km=odometer, at=at):
+            return replace(trip, status="started", started=True, started_at=at, odometer_km=odometer)
         case LocationsRecorded():
             return replace(trip, track=recorded(trip.track, happened))
         case LoadRecorded():
@@ -174,6 +176,10 @@ class TripOver(Refused):
 
 class TripNotCompleted(Refused):
     """Only a completed trip can be flagged."""
+
+
+class EndsBeforeItsStart(Refused):
+    """A trip cannot end before it started."""
 
 
 class OdometerWentBack(Refused):

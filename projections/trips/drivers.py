@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 from domain.kernel import Erased, Recorded
 from domain.trips.drivers import (
@@ -19,10 +20,10 @@ from domain.trips.drivers import (
     TrackingEnabled,
     TruckAssigned,
 )
-from domain.trips.track import LocationsRecorded, TrackCondensed
+from domain.trips.track import Fix, LocationsRecorded, TrackCondensed, Verdict
 from domain.trips.trips import DRIVER_DAYS, TRIPS
 from projections.kernel import Key, Look, View, at, row
-from projections.trips.tracks import accepted_fixes, track_of
+from projections.trips.tracks import NOT_COUNTED, TrackBatchRow, TrackFix, accepted_fixes, track_of
 
 
 @row
@@ -114,9 +115,13 @@ DRIVERS_VIEW = View(
 )
 
 
+MOST_AHEAD = timedelta(minutes=5)
+MOST_BATCHES_BACK = 20
+
+
 @row
 class LocationRow:
-    """Where a driver was last: the newest fix that counted, while tracking is on and until it is forgotten."""
+    """Where a driver was last: the newest fix that counts, while tracking is on and until it is forgotten."""
 
     driver_id: str
     at: datetime
@@ -126,6 +131,8 @@ class LocationRow:
     speed_kmh: float | None = None
     heading: float | None = None
     track: str = ""
+    batch: int = 0
+    index: int = 0
     trip_id: str | None = None
 
 
@@ -134,22 +141,48 @@ def _driver(happened: Recorded[LocationsRecorded] | Recorded[TrackCondensed], lo
 
 
 def seen(latest: LocationRow | None, happened: Recorded[LocationsRecorded], look: Look, key: Key) -> LocationRow | None:
-    driver = look(DriverRow, happened.fact.driver_id)
-    fixes = accepted_fixes(happened.fact)
-    if not fixes or driver is None or not driver.tracking:
+    fact = happened.fact
+    driver = look(DriverRow, fact.driver_id)
+    if driver is None or not driver.tracking:
         return latest
-    newest = max(fixes, key=lambda fix: fix.at)
-    if latest is not None and latest.at >= newest.at:
+    places = [_place(happened, fact.batch, fix) for fix in accepted_fixes(fact)]
+    verdicts = {(one.batch, one.index): one.verdict for one in fact.judged}
+    judged = latest is not None and latest.track == track_of(happened) and verdicts.get((latest.batch, latest.index))
+    if judged in NOT_COUNTED:
+        latest = None
+        places += _places_before(happened, look, verdicts)
+    # A phone whose clock is ahead would otherwise stay where it was until then.
+    here = [place for place in places if place.at <= happened.recorded_at + MOST_AHEAD]
+    newest = max(here, key=lambda place: place.at, default=None)
+    if newest is None or (latest is not None and latest.at >= newest.at):
         return latest
+    return newest
+
+
+def _places_before(
+    happened: Recorded[LocationsRecorded], look: Look, verdicts: Mapping[tuple[int, int], Verdict]
+) -> Iterator[LocationRow]:
+    """Yield the places of the batches before, as far as they still count."""
+    last = happened.fact.batch
+    for batch in range(max(1, last - MOST_BATCHES_BACK), last):
+        row = look(TrackBatchRow, track_of(happened), batch)
+        for fix in row.fixes if row is not None else ():
+            if verdicts.get((batch, fix.index), fix.verdict) not in NOT_COUNTED:
+                yield _place(happened, batch, fix)
+
+
+def _place(happened: Recorded[LocationsRecorded], batch: int, fix: Fix | TrackFix) -> LocationRow:
     return LocationRow(
         driver_id=happened.fact.driver_id,
-        at=newest.at,
-        latitude=newest.latitude,
-        longitude=newest.longitude,
-        accuracy_m=newest.accuracy_m,
-        speed_kmh=newest.speed_kmh,
-        heading=newest.heading,
+        at=fix.at,
+        latitude=fix.latitude,
+        longitude=fix.longitude,
+        accuracy_m=fix.accuracy_m,
+        speed_kmh=fix.speed_kmh,
+        heading=fix.heading,
         track=track_of(happened),
+        batch=batch,
+        index=fix.index,
         trip_id=happened.id if happened.stream == TRIPS.name else None,
     )
 

@@ -20,6 +20,7 @@ from domain.tenants import (
     with_zone,
 )
 from domain.trips.drivers import DRIVERS, DriverWentOffDuty, DriverWentOnDuty, DriverWentOnLeave
+from domain.trips.payroll import PAY_DAYS, TripPriced
 from domain.trips.track import LocationsRecorded
 from domain.trips.trips import DRIVER_DAYS, TRIPS, TripCancelled, TripCompleted, TripScheduled, TripStarted
 from domain.trips.trucks import (
@@ -40,7 +41,9 @@ FLEET = "fleet"
 
 @row
 class FleetRow:
-    """An organisation's calendar, currency and counters, as of now; `trips` are those planned and not cancelled."""
+    """An organisation's calendar, currency and counters, as of now; `trips` are those planned and not cancelled,
+    `priced` is how often a trip was given its worth, so that whoever watches the dashboard hears of it.
+    """
 
     name: str
     currency: str = ""
@@ -50,6 +53,8 @@ class FleetRow:
     active_trips: int = 0
     trips: int = 0
     distance_mm: int = 0
+    off_trip_mm: int = 0
+    priced: int = 0
 
 
 def _fleet(happened: Recorded[Any], look: Look) -> list[Key]:
@@ -117,6 +122,18 @@ def distance_won(fleet: FleetRow | None, happened: Recorded[LocationsRecorded], 
     return replace(known, distance_mm=known.distance_mm + sum(one.mm for one in happened.fact.moved))
 
 
+def distance_won_off_trip(
+    fleet: FleetRow | None, happened: Recorded[LocationsRecorded], look: Look, key: Key
+) -> FleetRow:
+    known = _known(fleet)
+    return replace(known, off_trip_mm=known.off_trip_mm + sum(one.mm for one in happened.fact.moved))
+
+
+def priced(fleet: FleetRow | None, happened: Recorded[TripPriced], look: Look, key: Key) -> FleetRow:
+    known = _known(fleet)
+    return replace(known, priced=known.priced + 1)
+
+
 def _known(fleet: FleetRow | None) -> FleetRow:
     return fleet or FleetRow(name=FLEET)
 
@@ -146,6 +163,8 @@ FLEET_VIEW = View(
             TripCancelled: at(_fleet, trip_cancelled),
             LocationsRecorded: at(_fleet, distance_won),
         },
+        DRIVER_DAYS: {LocationsRecorded: at(_fleet, distance_won_off_trip)},
+        PAY_DAYS: {TripPriced: at(_fleet, priced)},
     },
 )
 

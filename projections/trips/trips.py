@@ -98,7 +98,9 @@ def moved(trip: TripRow, happened: Recorded[LocationsRecorded], look: Look) -> T
     mm = trip.distance_mm + sum(one.mm for one in fact.moved)
     corrections = trip.corrections
     if mm != trip.distance_mm and (fact.late or trip.ended_at is not None):
-        correction = Correction(at=happened.at, from_mm=trip.distance_mm, to_mm=mm, late_fixes=fact.late)
+        uncounted = sum(one.batch == fact.batch and one.verdict in NOT_COUNTED for one in fact.judged)
+        late = fact.late if trip.ended_at is None else fact.count - uncounted  # after the end, all of them are
+        correction = Correction(at=happened.at, from_mm=trip.distance_mm, to_mm=mm, late_fixes=late)
         corrections = (*corrections, correction)[-MOST_CORRECTIONS:]
     rejected = sum(one.batch == fact.batch and one.verdict in REJECTED for one in fact.judged)
     return replace(

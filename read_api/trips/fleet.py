@@ -21,7 +21,7 @@ ITEM = """json_build_object('today', n.today, 'active_trucks', t.active_trucks, 
     'distance_today_km', round(coalesce(y.distance_mm, 0) / 1000000.0, 3),
     'total_distance_km', round(t.distance_mm / 1000000.0, 3),
     'payroll_today', json_build_object('currency', t.currency, 'amount_minor', (
-        select coalesce(sum(case when abs(x - trunc(x)) = 0.5 then 2 * round(x / 2) else round(x) end), 0)::bigint
+        select coalesce(sum(case when abs(x - trunc(x)) = 0.5 then 2 * round(x / 2) else round(x) end), 0)
           from (select count(*) * p.rate_minor * p.volume as x from {schema}.pay p
                  where p.tenant_id = t.tenant_id and p.day = n.today and p.unpriced is null
                  group by p.driver_id, p.to_site_id, p.rate_minor, p.rate_currency, p.rate_unit, p.volume) line)),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
@@ -13,10 +15,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from domain.trips.payroll import PayrollLine, TripPriced, line_name, lines_of
 from domain.trips.sites import Rate
+from infra.web.problems import query_problem
 from read_api.kernel import Office
 from read_api.listing import Shown
 
 router = APIRouter(tags=["payroll"])
+MOST_DAYS = 366
 
 PAY = """select
     (select coalesce(json_agg(json_build_array(p.trip_id, p.driver_id, p.to_site_id, p.rate_minor, p.rate_currency,
@@ -78,7 +82,7 @@ class ClosedLine(Shown):
 
 
 class Difference(Shown):
-    """What a late change makes of a line, against what was paid."""
+    """What a late change makes of a line, against `closed_minor`: what it was closed with or last corrected to, else 0."""
 
     line: str
     closed_minor: int
@@ -86,8 +90,17 @@ class Difference(Shown):
     difference_minor: int
 
 
+class Correction(Shown):
+    """A line was given another amount; it may be one that a late change made."""
+
+    line: str
+    amount_minor: int
+    reason: str
+    at: datetime
+
+
 class Period(Shown):
-    """A closed period: its lines as they were paid, and what came to differ since."""
+    """A closed period: its lines as they were paid, its corrections in their order, and what still differs."""
 
     model_config = ConfigDict(extra="forbid", validate_by_name=True)
 
@@ -96,6 +109,7 @@ class Period(Shown):
     to_date: date = Field(alias="to")
     closed_at: datetime
     lines: list[ClosedLine]
+    corrections: list[Correction]
     differences: list[Difference]
 
 
@@ -113,7 +127,7 @@ class Payroll(Shown):
 
 
 class Wanted(BaseModel):
-    """Which local dates of completion."""
+    """Which local dates of completion, at most 366."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -124,48 +138,68 @@ class Wanted(BaseModel):
 @router.get("/payroll", response_model=Payroll)
 async def payroll(ask: Office, wanted: Annotated[Wanted, Query()]) -> Response:
     """Payroll lines with the trips behind each, what could not be priced, and closed periods with later differences."""
+    if not 0 <= (wanted.to_date - wanted.from_date).days < MOST_DAYS:
+        raise query_problem("to", f"`to` is on or after `from`, and at most {MOST_DAYS} days are shown at once.")
 
     def show(rows: Sequence[tuple[Any, ...]]) -> Mapping[str, Any]:
         pay, periods, drivers, sites = (msgspec.json.decode(text) for text in rows[0])
-        inside = [row for row in pay if wanted.from_date.isoformat() <= row[8] <= wanted.to_date.isoformat()]
-        lines = [_line(line, inside, drivers, sites) for line in lines_of_rows(inside)]
-        return {
-            "from": wanted.from_date,
-            "to": wanted.to_date,
-            "lines": lines,
-            "unpriced": [
-                {"trip_id": row[0], "driver_id": row[1], "day": row[8], "reason": row[7]} for row in inside if row[7]
-            ],
-            "amount_minor": sum(line["amount_minor"] for line in lines),
-            "periods": [_period(period, pay) for period in periods],
-        }
+        return document(wanted, pay, periods, drivers, sites)
 
     parameters = {"from": wanted.from_date, "to": wanted.to_date}
     return await ask.computed("trips", PAY, parameters, show, max_age=30)
 
 
-def priced_rows(rows: Iterable[Sequence[Any]]) -> list[TripPriced]:
-    """Return priced trips from rows (trip, driver, to-site, rate, currency, unit, volume, unpriced)."""
-    return [
-        TripPriced(
-            trip=row[0],
-            driver_id=row[1],
-            to_site_id=row[2],
-            rate=Rate(amount_minor=row[3], currency=row[4], unit=row[5]) if row[3] is not None else None,
-            volume=Decimal(row[6]) if row[6] is not None else None,
-            unpriced=row[7],
-        )
-        for row in rows
-    ]
+def document(
+    wanted: Wanted,
+    pay: Sequence[Sequence[Any]],
+    periods: Iterable[Mapping[str, Any]],
+    drivers: Mapping[str, str],
+    sites: Mapping[str, str],
+) -> dict[str, Any]:
+    """Return the answer, from rows (trip, driver, to-site, rate, currency, unit, volume, unpriced, day) in order of days."""
+    days = [row[8] for row in pay]
+    priced = [_priced(row) for row in pay]
+
+    def between(first: str, last: str) -> slice:
+        return slice(bisect_left(days, first), bisect_right(days, last))
+
+    inside = between(wanted.from_date.isoformat(), wanted.to_date.isoformat())
+    trips = _trips(priced[inside])
+    lines = [_line(line, trips[line.line], drivers, sites) for line in lines_of(priced[inside])]
+    return {
+        "from": wanted.from_date,
+        "to": wanted.to_date,
+        "lines": lines,
+        "unpriced": [
+            {"trip_id": row[0], "driver_id": row[1], "day": row[8], "reason": row[7]} for row in pay[inside] if row[7]
+        ],
+        "amount_minor": sum(line["amount_minor"] for line in lines),
+        "periods": [_period(period, lines_of(priced[between(period["from"], period["to"])])) for period in periods],
+    }
 
 
-def lines_of_rows(rows: Iterable[Sequence[Any]]) -> list[PayrollLine]:
-    """Return the payroll lines of such rows."""
-    return lines_of(priced_rows(rows))
+def _priced(row: Sequence[Any]) -> TripPriced:
+    return TripPriced(
+        trip=row[0],
+        driver_id=row[1],
+        to_site_id=row[2],
+        rate=Rate(amount_minor=row[3], currency=row[4], unit=row[5]) if row[3] is not None else None,
+        volume=Decimal(row[6]) if row[6] is not None else None,
+        unpriced=row[7],
+    )
+
+
+def _trips(priced: Iterable[TripPriced]) -> Mapping[str, list[str]]:
+    """Return the trips behind each line, by the line's name."""
+    trips = defaultdict[str, list[str]](list)
+    for trip in priced:
+        if trip.rate is not None and trip.volume is not None and trip.to_site_id is not None:
+            trips[line_name(trip.driver_id, trip.to_site_id, trip.rate, trip.volume)].append(trip.trip)
+    return trips
 
 
 def _line(
-    line: PayrollLine, rows: Iterable[Sequence[Any]], drivers: Mapping[str, str], sites: Mapping[str, str]
+    line: PayrollLine, trips: Sequence[str], drivers: Mapping[str, str], sites: Mapping[str, str]
 ) -> dict[str, Any]:
     return {
         "line": line.line,
@@ -176,44 +210,36 @@ def _line(
         "rate": {"amount_minor": line.rate.amount_minor, "currency": line.rate.currency, "unit": line.rate.unit},
         "volume": str(line.volume),
         "trips": line.trips,
-        "trip_ids": [trip.trip for trip in priced_rows(rows) if _name(trip) == line.line],
+        "trip_ids": trips,
         "amount_minor": line.amount_minor,
     }
 
 
-def _name(trip: TripPriced) -> str | None:
-    if trip.rate is None or trip.volume is None or trip.to_site_id is None:
-        return None
-    return line_name(trip.driver_id, trip.to_site_id, trip.rate, trip.volume)
-
-
-def _period(period: Mapping[str, Any], pay: Iterable[Sequence[Any]]) -> dict[str, Any]:
-    now = {line.line: line.amount_minor for line in lines_of_rows(_within(pay, period["from"], period["to"]))}
-    closed = {line["line"]: line["amount_minor"] for line in period["lines"]}
+def _period(period: Mapping[str, Any], lines: Iterable[PayrollLine]) -> dict[str, Any]:
+    now = {line.line: line.amount_minor for line in lines}
     corrections = {one["line"]: one for one in period["corrections"]}
-    differences = [
-        {
-            "line": line,
-            "closed_minor": closed.get(line, 0),
-            "now_minor": now.get(line, 0),
-            "difference_minor": now.get(line, 0) - closed.get(line, 0),
-        }
-        for line in sorted({*now, *closed})
-        if now.get(line, 0) != closed.get(line, 0)
-    ]
-    lines = []
+    paid = {one["line"]: one["amount_minor"] for one in (*period["lines"], *period["corrections"])}
+    closed_lines = []
     for line in period["lines"]:
         correction = corrections.get(line["line"], {})
-        lines.append({**line, "corrected_minor": correction.get("amount_minor"), "reason": correction.get("reason")})
+        closed_lines.append(
+            {**line, "corrected_minor": correction.get("amount_minor"), "reason": correction.get("reason")}
+        )
     return {
         "id": period["id"],
         "from": period["from"],
         "to": period["to"],
         "closed_at": period["closed_at"],
-        "lines": lines,
-        "differences": differences,
+        "lines": closed_lines,
+        "corrections": period["corrections"],
+        "differences": [
+            {
+                "line": line,
+                "closed_minor": paid.get(line, 0),
+                "now_minor": now.get(line, 0),
+                "difference_minor": now.get(line, 0) - paid.get(line, 0),
+            }
+            for line in sorted({*now, *paid})
+            if now.get(line, 0) != paid.get(line, 0)
+        ],
     }
-
-
-def _within(pay: Iterable[Sequence[Any]], first: str, last: str) -> list[Sequence[Any]]:
-    return [row for row in pay if first <= row[8] <= last]

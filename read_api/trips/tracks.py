@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import date
+from datetime import date, datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -28,10 +28,10 @@ TRACK = """select k.line::text, coalesce(json_agg(b.fixes) filter (where b.fixes
 
 
 class Feature(Shown):
-    """A GeoJSON feature (RFC 7946): the track's line, or one fix with its verdict."""
+    """A GeoJSON feature (RFC 7946): the track's line (unlocated with less than two vertices), or one fix with its verdict."""
 
     type: Literal["Feature"]
-    geometry: dict[str, Any]
+    geometry: dict[str, Any] | None
     properties: dict[str, Any]
 
 
@@ -61,7 +61,7 @@ async def track(ask: Anybody, id: str, wanted: Annotated[TrackWanted, Query()]) 
         line, batches = rows[0]
         vertices = msgspec.json.decode(line) if line is not None else []
         fixes = [fix for batch in msgspec.json.decode(batches) for fix in batch]
-        return geojson(vertices, sorted(fixes, key=lambda fix: fix["at"]), wanted)
+        return geojson(vertices, sorted(fixes, key=lambda fix: datetime.fromisoformat(fix["at"])), wanted)
 
     parameters = {"id": id, "all": not ask.is_driver_only, "subject": ask.principal.actor.subject}
     return await ask.computed("trips", TRACK, parameters, show, max_age=30)
@@ -78,7 +78,8 @@ def geojson(
             kept = simplify([(vertex["latitude"], vertex["longitude"]) for vertex in line], wanted.simplify)
             line = [line[place] for place in kept]
         coordinates = [[vertex["longitude"], vertex["latitude"]] for vertex in line]
-        features.append(_feature("LineString", coordinates, {"at": [vertex["at"] for vertex in line]}))
+        times = {"at": [vertex["at"] for vertex in line]}
+        features.append(_feature("LineString", coordinates if len(line) > 1 else None, times))
     if wanted.simplify is None:
         features += [_point(fix) for fix in fixes if wanted.fixes == "all" or _is_wanted(fix, wanted.fixes)]
     return {"type": "FeatureCollection", "features": features}
@@ -94,7 +95,8 @@ def _point(fix: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _feature(kind: str, coordinates: Any, properties: Mapping[str, Any]) -> Mapping[str, Any]:
-    return {"type": "Feature", "geometry": {"type": kind, "coordinates": coordinates}, "properties": properties}
+    geometry = {"type": kind, "coordinates": coordinates} if coordinates is not None else None
+    return {"type": "Feature", "geometry": geometry, "properties": properties}
 
 
 # The nearest site within the radius, by the haversine formula on the mean earth (0.5 % is much less than any radius).

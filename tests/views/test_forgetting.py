@@ -7,14 +7,14 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
 
 from commands.kernel import Reaction, Timer
-from commands.reactions import REACTIONS, TIMERS
+from commands.reactions import TIMERS, reactions
 from domain.kernel import ERASED, Recorded
 from domain.trips.track import LocationsRecorded, TrackCondensed
 from infra.reactor import Reactor
@@ -45,10 +45,10 @@ DESTROYED = """select coalesce(array_agg(distinct day) filter (where wrapped is 
 
 @contextmanager
 def reacting(
-    settings: Settings, reactions: Iterable[Reaction] = REACTIONS, timers: Iterable[Timer] = TIMERS
+    settings: Settings, following: Iterable[Reaction] | None = None, timers: Iterable[Timer] = TIMERS
 ) -> Iterator[Reactor]:
     """Run a reactor in a thread."""
-    reactor = Reactor(settings, reactions, timers)
+    reactor = Reactor(settings, reactions() if following is None else following, timers)
     thread = threading.Thread(target=lambda: asyncio.run(reactor.run()), name="reactor")
     thread.start()
     try:
@@ -70,14 +70,14 @@ def wait_until_reacted(settings: Settings, position: int | None = None) -> None:
     )
 
 
-def wait_until_forgotten(settings: Settings, tenant: UUID = TENANT) -> None:
-    """Wait until no key of the old day is left, and the views know."""
+def wait_until_forgotten(settings: Settings, tenant: UUID = TENANT, day: date = LONG_AGO.date()) -> None:
+    """Wait until no key of the old day (or another one) is left, and the views know."""
     wait_for(
         settings.need("projector_url"),
         lambda connection: (
             connection.execute(
                 "select not exists (select from fieldlog.keys where tenant_id = %s and day <= %s and wrapped is not null)",
-                [tenant, LONG_AGO.date()],
+                [tenant, day],
             ).fetchone()
             == (True,)
         ),
@@ -181,7 +181,7 @@ class KilledError(BaseException):
 
 def mortal(kills: dict[UUID, int]) -> list[Reaction]:
     """Return the reactions, which the first time kill their reactor after so many steps for an organisation."""
-    [reaction] = REACTIONS
+    [reaction] = reactions()
 
     def then(happened: Recorded[Any], rows: Any) -> Iterator[Any]:
         steps = kills.pop(happened.tenant, None)
@@ -235,6 +235,18 @@ def test_a_reactor_that_is_stopped_while_it_waits_for_the_views_destroys_nothing
     with projecting(settings), reacting(settings):
         wait_until_forgotten(settings)
         assert condensed(read_log(settings)) == Counter(TRACKS)
+
+
+def test_days_that_are_due_at_the_same_moment_by_another_retention_are_forgotten_too(settings: Settings) -> None:
+    later = LONG_AGO + timedelta(days=23)
+    with past(settings) as office:
+        OldDay(office).whole()
+    with projecting(settings), reacting(settings):
+        wait_until_forgotten(settings)
+        with past(settings, now=later) as office:
+            office.ask("/drivers/D1/record-locations", {"fixes": drive(later - timedelta(hours=1), DEPOT, QUARRY)})
+            office.ask(f"/tenants/{TENANT}/set-retention", {"gps_days": 7})
+        wait_until_forgotten(settings, day=later.date())
 
 
 def test_the_fixes_of_a_neighbour_are_left_alone(settings: Settings) -> None:
