@@ -281,7 +281,9 @@ def differences(*priced: TripPriced, period: tuple[object, ...]) -> list[tuple[s
 
 
 def test_a_line_names_the_trips_behind_it() -> None:
-    answer = shown(*FIVE_TRIPS, replace(PRICED, volume=Decimal(18)), replace(PRICED, trip="?", unpriced="no_rate"))
+    answer = shown(
+        *FIVE_TRIPS, replace(PRICED, volume=Decimal(18)), replace(PRICED, trip="?", volume=None, unpriced="no_volume")
+    )
     assert [(line["volume"], line["trip_ids"], line["driver_name"]) for line in answer["lines"]] == [
         ("18", ["trip"], "Ana"),
         ("20.2658", ["trip-0", "trip-1", "trip-2", "trip-3", "trip-4"], "Ana"),

@@ -16,6 +16,7 @@ import msgspec
 from prometheus_client import Counter
 from pydantic import ValidationError
 
+from commands.trips.locations import Acknowledged
 from domain.catalog import STREAMS
 from domain.kernel import Refused
 from infra.log.desk import (
@@ -49,6 +50,9 @@ from infra.web.tokens import Principal
 from write_api.orders import ID, ROUTES, Batch, Request, must_be_allowed, no_command
 
 COMMANDS_TOTAL = Counter("command_total", "Commands by outcome", ["name", "outcome"])
+
+
+GPS_POINTS = Counter("gps_points_total", "Fixes that arrived, by what became of them", ["result"])
 
 
 @lru_cache(maxsize=4096)
@@ -105,6 +109,7 @@ class Door:
             _counter(route.name, problem.kind.code).inc()
             raise problem from error
         _counter(route.name, "accepted").inc()
+        _count_points(receipt)
         context.fields["version"] = receipt.version
         headers = [(b"etag", b'"%d"' % receipt.version), (b"position", b"%d" % receipt.position)]
         await respond(send, 200, encode(receipt_document(receipt)), headers)
@@ -125,6 +130,7 @@ class Door:
             name = f"{item.stream}.{item.verb}" if (item.stream, item.verb) in ROUTES else "unknown"
             if isinstance(outcome, Receipt):
                 _counter(name, "accepted").inc()
+                _count_points(outcome)
                 items.append({"op": item.op, "status": 200, "receipt": receipt_document(outcome)})
                 continue
             problem = problem_of(outcome)
@@ -178,6 +184,13 @@ class Door:
             if content_type != b"application/json":
                 raise ProblemError(WRONG_CONTENT_TYPE)
         return bytes(body)
+
+
+def _count_points(receipt: Receipt) -> None:
+    if isinstance(receipt.answer, Acknowledged):
+        GPS_POINTS.labels("accepted").inc(receipt.answer.accepted)
+        GPS_POINTS.labels("duplicate").inc(receipt.answer.duplicates)
+        GPS_POINTS.labels("rejected").inc(len(receipt.answer.rejected))
 
 
 def receipt_document(receipt: Receipt) -> dict[str, Any]:

@@ -18,12 +18,14 @@ from typing import NamedTuple
 from uuid import UUID
 
 import psycopg
+from prometheus_client import Counter
 
 from infra.arrays import Blobs, Int4s, Int8s, Texts, Times, Uuids
 from infra.database import AsyncConnection, connect_async
 from infra.log.identity import StreamKey
 
 log = logging.getLogger(__name__)
+CONFLICTS = Counter("append_conflict_total", "Appends left out because what they were decided on had changed")
 
 LARGEST_BATCH = 512
 LONGEST_PAUSE_S = 0.5
@@ -209,7 +211,9 @@ class Batcher:
             else:
                 answer = Answer(kind, head)
             if kind != APPENDED:
-                self.moved += kind == MOVED
+                if kind == MOVED:
+                    self.moved += 1
+                    CONFLICTS.inc()
                 append.left_out(keys[slot - 1] if kind == MOVED else None)
             with contextlib.suppress(asyncio.InvalidStateError):  # its caller gave up meanwhile
                 append.answer.set_result(answer)
