@@ -154,9 +154,13 @@ Number = Annotated[float, Field(ge=-1e9, le=1e9)]
 Quantity = Annotated[
     Decimal,
     BeforeValidator(_decimal),
-    Field(gt=0),
+    Field(gt=0, le=100_000),
     WithJsonSchema(
-        {"type": "string", "pattern": f"^{DECIMAL.pattern}$", "description": "More than 0, at most 4 places"}
+        {
+            "type": "string",
+            "pattern": f"^{DECIMAL.pattern}$",
+            "description": "More than 0, at most 100,000, at most 4 places",
+        }
     ),
 ]
 Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$", description="ISO 4217")]

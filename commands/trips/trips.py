@@ -174,6 +174,8 @@ class RecordLoad(Command):
             yield CLAIMS, _receipt(trip.load.receipt_number)
         if trip.completed is not None:
             yield PAY_DAYS, str(trip.completed.on)
+            if trip.to_site_id is not None:
+                yield SITES, trip.to_site_id
 
     def decide(self, trip: Trip, asked: Asked) -> Decision:
         must_be_own(asked.seen[DRIVERS], asked)
@@ -184,12 +186,13 @@ class RecordLoad(Command):
         load = LoadRecorded(
             quantity=self.quantity, unit=self.unit, receipt_number=self.receipt_number, evidence=self.evidence
         )
-        if load == trip.load:
-            return
-        yield load
-        yield from self._claims(trip, asked)
+        if load != trip.load:
+            yield load
+            yield from self._claims(trip, asked)
         if trip.completed is not None:
-            yield on(PAY_DAYS, str(trip.completed.on), _price(trip, trip.completed, load, asked))
+            worth = _price(trip, trip.completed, load, asked)
+            if worth != asked.seen[PAY_DAYS].priced.get(asked.id):
+                yield on(PAY_DAYS, str(trip.completed.on), worth)
 
     def _claims(self, trip: Trip, asked: Asked) -> Iterator[object]:
         number = _receipt(self.receipt_number)
@@ -242,11 +245,15 @@ class CompleteTrip(Command):
 
 
 def _price(trip: Trip, done: TripCompleted, load: LoadRecorded | None, asked: Asked) -> TripPriced:
+    """Return what a completed trip is worth; without a rate at its completion, at the one its to-site was given first."""
+    rate = done.rate
+    if rate is None and trip.to_site_id is not None:
+        rate = asked.seen[SITES].first_rate
     return priced(
         trip=asked.id,
         driver_id=trip.driver_id,
         to_site_id=trip.to_site_id,
-        rate=done.rate,
+        rate=rate,
         load=(load.quantity, load.unit) if load is not None else None,
         net_capacity_m3=done.net_capacity_m3,
     )

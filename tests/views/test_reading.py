@@ -190,6 +190,8 @@ def test_a_position_that_does_not_come_is_not_waited_for_for_ever(office: Person
         ("/dwell", "by"),
         ("/dwell?by=moon", "by"),
         ("/payroll?from=2026-01-01", "to"),
+        ("/payroll?from=2026-01-01&to=2027-01-02", "to"),
+        ("/payroll?from=2026-01-02&to=2026-01-01", "to"),
         ("/payroll?from=2026-01-01&to=2026-13-01", "to"),
         ("/compliance?due=perhaps", "due"),
         ("/log?after=-1", "after"),
