@@ -26,8 +26,6 @@ METRES_PER_SECOND = 14
 NOISE_M = 3
 STAND_EVERY_S = 6
 STANDS = {70: 240, 150: 300}  # after so many moving fixes, for so many seconds
-ROUNDABOUT = range(5, 68)  # moving fixes on which the truck comes back to where it was four minutes before
-DEGREES_PER_SECOND = 1.5
 OUTLIERS = (30, 120, 200)
 MOVED = 110
 MOST_SECONDS = 5
@@ -64,14 +62,14 @@ class Drive:
         """Record where the truck is, with the noise of a good receiver."""
         return self.see(abs(self.dice.gauss(0, NOISE_M)), self.dice.choice([4.0, 6.0, 12.0]))
 
-    def go_on(self, round_about: bool) -> None:
-        """Drive for some seconds; then turn a little by chance, or as the circle wants it."""
+    def go_on(self) -> None:
+        """Drive for some seconds, and turn a little."""
         seconds = self.dice.randint(MOST_SECONDS - 2, MOST_SECONDS)
         self.at += timedelta(seconds=seconds)
         self.longitude, self.latitude, _ = WGS84.fwd(
             self.longitude, self.latitude, self.heading, METRES_PER_SECOND * seconds
         )
-        self.heading += DEGREES_PER_SECOND * seconds if round_about else self.dice.gauss(0, 6)
+        self.heading += self.dice.gauss(0, 6)
 
     def stand(self, seconds: int) -> None:
         """Stand still for so long."""
@@ -81,11 +79,11 @@ class Drive:
 
 
 def recorded_drive() -> Drive:
-    """A drive of twenty-five minutes with a circle, two stops, some bad fixes, and one that lies 40 km off."""
+    """A drive of twenty-five minutes with two stops, some bad fixes, and one that lies 40 km off."""
     begun = yesterday()
     drive = Drive(Random(SEED), begun, begun)
     for n in range(MOVING):
-        drive.go_on(n in ROUNDABOUT)
+        drive.go_on()
         seen = drive.see_well()
         if n == MOVED:
             seen["latitude"] += FAR_NORTH
