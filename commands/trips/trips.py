@@ -313,7 +313,10 @@ class SiteDwellSent(BaseModel):
 
 
 class CondenseTrack(Command):
-    """Keep what remains of a track before its raw fixes that arrived until a UTC day are forgotten."""
+    """Keep what remains of a track before its raw fixes that arrived until a UTC day are forgotten.
+
+    A track is condensed as a whole, with what arrived later: its raw fixes then leave the views together.
+    """
 
     through: date
     driver_id: Id
