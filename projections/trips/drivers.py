@@ -145,33 +145,35 @@ def seen(latest: LocationRow | None, happened: Recorded[LocationsRecorded], look
     driver = look(DriverRow, fact.driver_id)
     if driver is None or not driver.tracking:
         return latest
-    places = [_place(happened, fact.batch, fix) for fix in accepted_fixes(fact)]
+    places: list[tuple[int, Fix | TrackFix]] = [(fact.batch, fix) for fix in accepted_fixes(fact)]
     verdicts = {(one.batch, one.index): one.verdict for one in fact.judged}
     judged = latest is not None and latest.track == track_of(happened) and verdicts.get((latest.batch, latest.index))
     if judged in NOT_COUNTED:
         latest = None
-        places += _places_before(happened, look, verdicts)
+        places += _fixes_before(happened, look, verdicts)
     # A phone whose clock is ahead would otherwise stay where it was until then.
-    here = [place for place in places if place.at <= happened.recorded_at + MOST_AHEAD]
-    newest = max(here, key=lambda place: place.at, default=None)
+    until = happened.recorded_at + MOST_AHEAD
+    batch, newest = max(
+        ((n, fix) for n, fix in places if fix.at <= until), key=lambda one: one[1].at, default=(0, None)
+    )
     if newest is None or (latest is not None and latest.at >= newest.at):
         return latest
-    return newest
+    return _location(happened, batch, newest)
 
 
-def _places_before(
+def _fixes_before(
     happened: Recorded[LocationsRecorded], look: Look, verdicts: Mapping[tuple[int, int], Verdict]
-) -> Iterator[LocationRow]:
-    """Yield the places of the batches before, as far as they still count."""
+) -> Iterator[tuple[int, TrackFix]]:
+    """Yield the fixes of the batches before, as far as they still count, each with its batch."""
     last = happened.fact.batch
     for batch in range(max(1, last - MOST_BATCHES_BACK), last):
         row = look(TrackBatchRow, track_of(happened), batch)
         for fix in row.fixes if row is not None else ():
             if verdicts.get((batch, fix.index), fix.verdict) not in NOT_COUNTED:
-                yield _place(happened, batch, fix)
+                yield batch, fix
 
 
-def _place(happened: Recorded[LocationsRecorded], batch: int, fix: Fix | TrackFix) -> LocationRow:
+def _location(happened: Recorded[LocationsRecorded], batch: int, fix: Fix | TrackFix) -> LocationRow:
     return LocationRow(
         driver_id=happened.fact.driver_id,
         at=fix.at,
