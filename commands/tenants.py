@@ -23,7 +23,8 @@ from domain.tenants import (
     expiry,
 )
 
-KNOWN_ZONES = frozenset(available_timezones())
+# Names without a place are of the machine (`localtime`) or of former days (`GB`), and not known everywhere.
+KNOWN_ZONES = frozenset({"UTC", *(name for name in available_timezones() if "/" in name)})
 
 
 def _known_zone(name: str) -> str:

@@ -182,8 +182,7 @@ class Reactor:
                 )
                 log.info("keys destroyed", extra={"tenant": str(tenant), "keys": gone[0][0]})
                 continue
-            # Named by what is asked, not by its place: rows that are gone by the next try must not shift what follows.
-            name = f"{reaction.name}/{following.stream.name}/{following.id}/{type(following.command).__name__}"
+            name = name_of(reaction.name, following)
             refused = await self._ask(cause, name, following)
             if refused is not None:
                 note = NoteReactionRefused(
@@ -269,6 +268,13 @@ class Reactor:
                     await self._ask(cause, name, ask)
                 except Exception:
                     log.exception("timer failed", extra={"timer": timer.name, "tenant": str(tenant)})
+
+
+def name_of(reaction: str, ask: Ask) -> str:
+    """Return what a command of a reaction is named by: by what is asked, not by its place, since rows that are gone by the
+    next try must not shift what follows.
+    """
+    return f"{reaction}/{ask.stream.name}/{ask.id}/{type(ask.command).__name__}"
 
 
 class _Rows:

@@ -52,6 +52,7 @@ class Watched:
 
     def __init__(self, listing: Listing, conditions: Sequence[tuple[Filter, Any]], build: int, position: int) -> None:
         self.listing, self._conditions, self.build, self.position = listing, conditions, build, position
+        self._own = next((value for one, value in conditions if one is listing.own), None)
 
     def matches(self, row: Mapping[str, Any] | None) -> bool:
         """Say whether a row is among those that are watched."""
@@ -62,9 +63,12 @@ class Watched:
         for change in changes:
             head = f'{{"view":"{self.listing.name}","key":{encode(change.key).decode()}'
             if change.row is None:
-                if change.was is None or self.matches(change.was):
+                # What it was may have been forgotten; whoever sees his own rows alone is told of those that bear his name.
+                if self.matches(change.was) or (change.was is None and (self._own is None or change.key in self._own)):
                     yield f"event: gone\ndata: {head}}}\n"
             elif self.matches(change.row):
+                if change.shown is None:  # there is nothing to show yet, as of an organisation that has not opened
+                    continue
                 yield f'event: row\ndata: {head},"position":{change.position},"row":{change.shown}}}\n'
             elif self.matches(change.was):
                 yield f"event: leave\ndata: {head}}}\n"
@@ -100,10 +104,10 @@ class Connection:
         if not texts or self._ended:
             return
         text = "".join(texts)
-        self._size += len(text)
-        if self._size > MOST_WAITING_BYTES:
+        if self._waiting and self._size + len(text) > MOST_WAITING_BYTES:
             self.reset(name, "this connection does not keep up")
             return
+        self._size += len(text)
         self._waiting.append(text)
         self._something.set()
 

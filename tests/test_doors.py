@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -227,6 +228,24 @@ def test_a_batch_is_carried_out_in_order_and_each_item_has_its_answer(office: Cl
     ]
     assert answer.json()["items"][4]["problem"]["errors"][0]["pointer"] == "#/items/4/body/number"
     assert office.ask("/commands", {"items": items[:2]}).json()["items"] == answer.json()["items"][:2]
+
+
+def test_a_number_that_is_none_is_refused_in_a_batch_too(office: Client) -> None:
+    raw = '{"items": [{"op": "a", "stream": "trips", "id": "X", "verb": "start", "body": {"odometer_km": 1e999}}]}'
+    answer = office.http.post("/commands", content=raw, headers={"Content-Type": "application/json"})
+    assert answer.json()["items"][0]["problem"]["errors"][0]["pointer"] == "#/items/0/body/odometer_km"
+
+
+def test_a_command_whose_body_never_arrived_is_not_carried_out(office: Client, url: str) -> None:
+    office.ask("/trucks/T1/register", TRUCK)
+    head = (
+        f"POST /trucks/T1/deactivate HTTP/1.1\r\nHost: x\r\nAuthorization: {office.http.headers['authorization']}\r\n"
+    )
+    host, port = url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as phone:
+        phone.sendall(f"{head}Content-Type: application/json\r\nContent-Length: 22\r\n\r\n{{".encode())
+    after = office.ask("/trucks/T1/send-to-maintenance", {"reason": "rust"})
+    assert after.json()["version"] == 2
 
 
 def test_an_atomic_batch_takes_effect_whole_or_not_at_all(office: Client) -> None:

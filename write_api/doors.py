@@ -35,6 +35,7 @@ from infra.web.problems import (
     BUSY,
     INVALID_INPUT,
     KEY_REUSED,
+    MALFORMED_BODY,
     METHOD_NOT_ALLOWED,
     NO_SUCH_RECORD,
     NOT_CARRIED_OUT,
@@ -172,6 +173,8 @@ class Door:
         body = bytearray()
         while True:
             message = await receive()
+            if message["type"] == "http.disconnect":  # what is missing must not be taken for what was left out
+                raise ProblemError(MALFORMED_BODY, "The connection ended before the body did.")
             body += message.get("body", b"")
             if len(body) > self._max_body_bytes:
                 raise ProblemError(

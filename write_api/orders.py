@@ -11,7 +11,7 @@ from typing import Annotated, Any, NamedTuple, cast
 
 import http_sf
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
-from pydantic_core import PydanticCustomError
+from pydantic_core import PydanticCustomError, to_json
 
 from commands.catalog import COMMANDS
 from commands.kernel import Command, Id, Moment
@@ -28,7 +28,6 @@ from infra.web.problems import (
     NOT_FOUND,
     VERSION_REQUIRED,
     ProblemError,
-    encode,
     header_problem,
     invalid,
 )
@@ -121,7 +120,8 @@ class Request:
             return no_command(item.stream, item.verb)
         try:
             must_be_allowed(route, self.principal)
-            command = route.command.model_validate_json(encode(item.body))
+            # NaN and infinities go on as such, for the command's own fields to refuse.
+            command = route.command.model_validate_json(to_json(item.body, inf_nan_mode="constants"))
             if_match = f'"{item.if_match}"' if isinstance(item.if_match, int) else item.if_match
             return self._order(route, item.id, command, key=item.op, at=item.occurred_at, if_match=if_match)
         except ValidationError as error:

@@ -175,7 +175,8 @@ class Batcher:
                 # Something in one append cannot be stored; halving the batch finds it and lets the others through.
                 if len(batch) == 1:
                     batch[0].left_out()
-                    batch[0].answer.set_exception(error)
+                    if not batch[0].answer.done():  # its caller may have given up meanwhile
+                        batch[0].answer.set_exception(error)
                     return
                 middle = len(batch) // 2
                 await self._send_until_answered(batch[:middle])

@@ -7,15 +7,14 @@ batch. What was decided on something that did not come to pass is decided again.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
-from psycopg_pool import PoolTimeout
 from pydantic import BaseModel
 
 from commands.kernel import Asked, Command, On, consult, decide
@@ -35,6 +34,9 @@ LOAD_UNTIL = """select originator_id, originator_version, topic, state from fiel
 LOAD_COMMAND = """select notification_id, envelope, originator_id, originator_version, topic, state from fieldlog.log
                    where command_id = %b order by command_index"""
 VERSION_AT = "select max(originator_version) from fieldlog.log where originator_id = %b and notification_id <= %b"
+
+
+T = TypeVar("T")
 
 
 class NoSuchRecordError(Exception):
@@ -136,15 +138,16 @@ class Desk:
         """
         begun: list[_Begun | Exception] = []
         outcomes: list[Receipt | Exception] = []
+        ends = self._ends()
         async with self._alone(orders):
             for order in orders:
                 try:
-                    begun.append(await self._begin(order, self._ends()))
+                    begun.append(await self._begin(order, ends))
                 except Exception as error:
                     begun.append(error)
             for order, one in zip(orders, begun, strict=True):
                 try:
-                    outcomes.append(one if isinstance(one, Exception) else await self._finish(order, one, self._ends()))
+                    outcomes.append(one if isinstance(one, Exception) else await self._finish(order, one, ends))
                 except Exception as error:
                     outcomes.append(error)
         return outcomes
@@ -164,7 +167,7 @@ class Desk:
                     continue
                 answer = await self._answer(self._send(orders[0].command_id, decided, ends))
                 if answer.kind == DONE:
-                    return await self._first_receipts(orders)
+                    return await self._in_time(self._first_receipts(orders), ends)
                 if answer.kind == APPENDED:
                     return _placed(outcomes, answer)
                 first = False
@@ -211,13 +214,13 @@ class Desk:
             if answer.kind == APPENDED:
                 break
             if answer.kind == DONE:
-                return (await self._first_receipts([order]))[0]
+                return (await self._in_time(self._first_receipts([order]), ends))[0]
             if asyncio.get_running_loop().time() > ends:
                 raise BusyError
             begun = await self._begin(order, ends, first=False)
         outcome = begun.outcome
         if isinstance(outcome, StaleVersionError):
-            outcome.changed_fields = await self._changed_fields(order, outcome)
+            outcome.changed_fields = await self._in_time(self._changed_fields(order, outcome), ends)
         if isinstance(outcome, Exception):
             raise outcome
         outcome.position = answer.position + max(len(outcome.facts) - 1, 0)
@@ -225,10 +228,15 @@ class Desk:
 
     async def _fetch(self, needed: StatesMissing | KeysNeeded, ends: float) -> None:
         """Bring into memory what was missing, while there is patience. Raises BusyError."""
+        await self._in_time(self._states.fetch(needed), ends)
+
+    @staticmethod
+    async def _in_time(reading: Awaitable[T], ends: float) -> T:
+        """Return what is read, while there is patience. Raises BusyError."""
         try:
             async with asyncio.timeout_at(ends):
-                await self._states.fetch(needed)
-        except (TimeoutError, PoolTimeout) as error:
+                return await reading
+        except TimeoutError as error:
             raise BusyError from error
 
     @staticmethod

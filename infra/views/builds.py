@@ -51,7 +51,8 @@ def drop_old_builds(connection: psycopg.Connection[Any], grace_seconds: float) -
     ).fetchall()
     for context, build in rows:
         with connection.transaction():
-            connection.execute("delete from fieldlog.builds where build = %s", [build])
+            # In the order in which a runner locks them: rows, then the bookmark.
             connection.execute(sql.SQL("drop schema {} cascade").format(sql.Identifier(schema_of(context, build))))
+            connection.execute("delete from fieldlog.builds where build = %s", [build])
             connection.execute("select pg_notify('fieldlog_builds', %s)", [context])
     return [schema_of(context, build) for context, build in rows]

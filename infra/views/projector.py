@@ -21,7 +21,10 @@ WAIT_S = 1.0
 
 
 class Projector:
-    """Runs until it is stopped; runners of dropped builds end by themselves, those of new builds are started."""
+    """Runs until it is stopped; runners of dropped builds end by themselves, those of new builds are started.
+
+    It works on builds of its own version only: other folds would make other rows.
+    """
 
     def __init__(self, settings: Settings, contexts: Iterable[Context]) -> None:
         self._settings, self._contexts = settings, {context.name: context for context in contexts}
@@ -54,7 +57,9 @@ class Projector:
 
     def _start_missing(self, url: str, connection: psycopg.Connection[tuple[object, ...]]) -> None:
         rows = connection.execute(
-            "select build, context from fieldlog.builds where context = any(%s)", [[*self._contexts]]
+            """select build, context from fieldlog.builds b join unnest(%s, %s::integer[]) mine(context, version)
+               using (context, version)""",
+            [[*self._contexts], [context.version for context in self._contexts.values()]],
         )
         there = {int(str(build)): str(context) for build, context in rows}
         for build in [build for build, (_, thread) in self._runners.items() if not thread.is_alive()]:

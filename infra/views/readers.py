@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 CONNECTIONS = 8
 TRIES = 3
+PAUSE_S, POOL_PATIENCE_S = 0.25, 2.0
 SERVED = (
     "select v.context, b.build, b.position, b.changes_from from fieldlog.views v join fieldlog.builds b using (build)"
 )
@@ -142,20 +143,22 @@ class Readers:
 
     async def plain(self, statement: LiteralString) -> list[Any]:
         """Run a statement over what belongs to no tenant."""
-        async with self._pool.connection(timeout=2) as connection:
+        async with self._pool.connection(POOL_PATIENCE_S) as connection:
             return await (await connection.execute(statement)).fetchall()
 
     async def query(self, tenant: UUID, statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """Run one statement for a tenant, in a transaction that sees only its rows. Raises UnavailableError."""
         for _ in range(TRIES):
             try:
-                async with self._pool.connection() as connection, connection.pipeline():
+                async with self._pool.connection(POOL_PATIENCE_S) as connection, connection.pipeline():
                     await connection.execute("begin read only")
                     await connection.execute("select set_config('app.tenant', %s, true)", [str(tenant)])
                     cursor = await connection.execute(statement.encode(), parameters)
                     await connection.execute("commit")
                 return await cursor.fetchall()  # after the pipeline: within it, this would cost another round trip
-            except (psycopg.OperationalError, PoolTimeout) as error:
+            except PoolTimeout as error:
+                raise UnavailableError("all connections are busy") from error
+            except psycopg.OperationalError as error:
                 log.warning("read to be repeated", extra={"reason": type(error).__name__})
         raise UnavailableError("the database does not answer")
 
@@ -176,8 +179,16 @@ async def open_readers(settings: Settings) -> AsyncIterator[Readers]:
         await readers.refresh()
         refreshing: set[asyncio.Task[None]] = set()
 
+        async def refreshed() -> None:
+            while True:
+                try:
+                    return await readers.refresh()
+                except psycopg.OperationalError as error:  # such as idle connections that died with the database
+                    log.warning("positions not read", extra={"reason": type(error).__name__})
+                    await asyncio.sleep(PAUSE_S)
+
         def refresh(_: str = "") -> None:
-            task = asyncio.get_running_loop().create_task(readers.refresh())
+            task = asyncio.get_running_loop().create_task(refreshed())
             refreshing.add(task)
             task.add_done_callback(refreshing.discard)
 

@@ -313,6 +313,9 @@ class Runner:
             return
         self._pruned = time.monotonic()
         cut = self._position_at(datetime.now(UTC) - timedelta(days=self._changes_days))
+        # Said first: whoever resumes from before the cut must not be shown what is half gone.
+        self._writer.execute("update fieldlog.builds set changes_from = %s where build = %s", [cut, self._build])
+        self._writer.execute("select pg_notify('fieldlog_views', %s)", [str(self._build)])
         table = sql.Identifier(self._schema, "changes")
         while self._writer.execute(
             sql.SQL(
@@ -321,8 +324,6 @@ class Runner:
             [cut],
         ).rowcount:
             pass
-        self._writer.execute("update fieldlog.builds set changes_from = %s where build = %s", [cut, self._build])
-        self._writer.execute("select pg_notify('fieldlog_views', %s)", [str(self._build)])
 
     def _position_at(self, moment: datetime) -> int:
         """Return the last position that was recorded before a moment; positions and moments rise together."""

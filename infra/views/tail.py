@@ -122,6 +122,10 @@ class Tail:
             except UnavailableError:
                 await asyncio.sleep(PAUSE_S)
                 continue
+            except Exception:
+                log.exception("what was missed cannot be shown", extra={"view": subscriber.view.name})
+                self._give_up(subscriber)
+                return
             subscriber.tell(changes, upto)
             subscriber.position = upto
             await subscriber.drained()
@@ -134,6 +138,10 @@ class Tail:
             feed.subscribers.discard(subscriber)
             if not feed.subscribers:
                 del self._feeds[key]
+
+    def _give_up(self, subscriber: Subscriber) -> None:
+        self.leave(subscriber)
+        subscriber.reset("this view cannot be shown")
 
     @property
     def subscribers(self) -> int:
@@ -171,6 +179,11 @@ class Tail:
                     log.warning("live tail waits for its database", extra={"reason": str(error)})
                     feed.moved = True
                     await asyncio.sleep(PAUSE_S)
+                except Exception:
+                    # Silence would be taken for "nothing has changed".
+                    log.exception("live tail cannot show what changed", extra={"context": context})
+                    for subscriber in list(feed.subscribers):
+                        self._give_up(subscriber)
         finally:
             feed.running = None
 

@@ -144,7 +144,7 @@ class Tokens:
             return known
         try:
             principal = await self._check(token)
-        except (JoseError, ValueError, OverflowError) as error:
+        except (JoseError, ValueError, OverflowError, TypeError, LookupError, AttributeError) as error:
             raise TokenError(str(error) or type(error).__name__) from error
         self._remembered[token] = principal
         while len(self._remembered) > REMEMBERED:
@@ -188,8 +188,8 @@ class Bearer:
 
 def _actor(claims: dict[str, Any]) -> Actor:
     subject, roles = claims["sub"], claims.get("roles", [])
-    if not isinstance(subject, str) or not 0 < len(subject) <= 255 or "\0" in subject:
-        raise TokenError("sub is text of at most 255 characters, without U+0000")
+    if not isinstance(subject, str) or not 0 < len(subject) <= 255 or not subject.isprintable():
+        raise TokenError("sub is text of at most 255 printable characters")
     if not isinstance(roles, list):
         raise TokenError("roles is a list")
     known = set()

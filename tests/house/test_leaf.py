@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from base64 import b64decode
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from hashlib import sha256
 from typing import Any, get_type_hints
 from uuid import UUID, uuid5
@@ -13,10 +13,14 @@ from uuid import UUID, uuid5
 import psycopg
 import pytest
 
+from commands.kernel import Ask
+from commands.trips.trips import CondenseTrack
+from domain.trips.trips import TRIPS
 from infra.log.batcher import APPENDED, DONE, MOVED, Answer, Append, Batcher, Lineage, Read, StoredFact
 from infra.log.codec import Envelope
 from infra.log.identity import StreamKey, caused_command_id, keyed_command_id, person_id, stream_key
 from infra.log.vault import Person, StoredKey, Vault
+from infra.reactor import name_of
 from tests.conftest import Database
 from tests.house import markdown
 from tests.house.source import ROOT
@@ -135,11 +139,12 @@ def test_the_columns_are_those_of_the_table(database: Database) -> None:
 def test_identities_are_as_the_examples_say() -> None:
     examples = {what: found.strip("`") for what, found in markdown.tables(markdown.section(TEXT, "Identity"))[1]}
     stream = stream_key(TENANT, "trips", "T-1").originator_id
+    condense = CondenseTrack(through=date(2026, 11, 20), driver_id="D-1", dwell=())
     assert [UUID(one) for one in examples.values()] == [
         stream,
         person_id(TENANT, "D-1"),
         keyed_command_id(TENANT, "ana", "/trips/T-1/start", "k-1"),
-        caused_command_id(uuid5(stream, "7"), "condense-tracks/0"),
+        caused_command_id(uuid5(stream, "7"), name_of("condense-tracks", Ask(TRIPS, "T-1", condense))),
     ]
     names = ["trips/T-1", "person/D-1", "/trips/T-1/start\nk-1\nana"]
     assert [UUID(one) for one in list(examples.values())[:3]] == [uuid5(TENANT, name) for name in names]
