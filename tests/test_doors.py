@@ -243,7 +243,9 @@ def test_a_command_whose_body_never_arrived_is_not_carried_out(office: Client, u
     )
     host, port = url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as phone:
-        phone.sendall(f"{head}Content-Type: application/json\r\nContent-Length: 22\r\n\r\n{{".encode())
+        phone.sendall(f"{head}Content-Type: application/json\r\nContent-Length: 22\r\n\r\n".encode())
+        phone.shutdown(socket.SHUT_WR)
+        assert phone.recv(1) == b"", "the service answers nobody"
     after = office.ask("/trucks/T1/send-to-maintenance", {"reason": "rust"})
     assert after.json()["version"] == 2
 

@@ -57,7 +57,7 @@ class Projector:
 
     def _start_missing(self, url: str, connection: psycopg.Connection[tuple[object, ...]]) -> None:
         rows = connection.execute(
-            """select build, context from fieldlog.builds b join unnest(%s, %s::integer[]) mine(context, version)
+            """select build, context from fieldlog.builds b join unnest(%s::text[], %s::integer[]) mine(context, version)
                using (context, version)""",
             [[*self._contexts], [context.version for context in self._contexts.values()]],
         )
