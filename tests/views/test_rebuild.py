@@ -118,8 +118,10 @@ def test_a_raised_version_is_built_beside_and_served_when_it_is_there(house: Hou
             after = office.get("/trucks", if_none_match=before.headers["etag"])
             assert after.status_code == 200, "another version passes for the same answer"
             register(office, "T2")
-            wait_until_folded(settings)
+            office.see("/trucks")
             assert plates(office) == ["LJ T1", "LJ T2"]
+            places = dict(rows_of(settings.need("projector_url"), "select build, position from fieldlog.builds"))
+            assert places[old] < places[new], "the former version was folded by the code of the next one"
         with watching(office, before.headers["event-id"], view="trucks") as stale:
             assert [event.kind for event in stale.events()] == ["reset"]
         with watching(office, office.get("/trucks").headers["event-id"], view="trucks") as fresh:
@@ -129,7 +131,7 @@ def test_a_raised_version_is_built_beside_and_served_when_it_is_there(house: Hou
 
 def test_the_former_build_is_folded_until_it_is_dropped_and_readers_do_not_notice(house: House) -> None:
     settings, office = house.settings, house.office()
-    with projecting(settings, next_version()):
+    with projecting(settings), projecting(settings, next_version()):
         register(office, "T1")
         wait_until_folded(settings)
         old = served_build(settings)

@@ -113,3 +113,12 @@ def test_a_stream_that_begins_while_another_is_being_told_misses_nothing(house: 
             office.ask("/trucks/T2/register", {"number": "T2", "plate": "T2"})
             events = live.until(lambda event: event.data["key"] == "T2")
     assert [event.data["key"] for event in events] == ["T1", "T2"]
+
+
+def test_a_view_that_cannot_be_shown_says_so_and_does_not_fall_silent(house: House) -> None:
+    office = house.office()
+    with watching(office, view="trips") as live, psycopg.connect(superuser(house.settings), autocommit=True) as other:
+        other.execute(f"alter table {served_schema(house.settings)}.sites rename name to nome".encode())
+        office.ask("/trucks/T1/register", {"number": "T1", "plate": "T1"})
+        [reset] = list(live.events())
+    assert (reset.kind, reset.data) == ("reset", {"view": "trips", "reason": "this view cannot be shown"})
