@@ -70,6 +70,8 @@ def migrate(owner_url: str, login_urls: Mapping[str, str]) -> list[str]:
         connection.execute("select pg_advisory_xact_lock(%s)", [MIGRATE_LOCK])
         for login in LOGINS:
             _make_login(connection, login, unquote(urlsplit(login_urls[login]).password or "") or None)
+        # One slow answer must not hold a connection that every other reader of the process waits for.
+        connection.execute("alter role fieldlog_reader set statement_timeout = '10s'")
         connection.execute("create schema if not exists fieldlog")
         connection.execute(
             "create table if not exists fieldlog.migrations (name text primary key, applied_at timestamptz default now())"

@@ -158,6 +158,8 @@ class Readers:
                 return await cursor.fetchall()  # after the pipeline: within it, this would cost another round trip
             except PoolTimeout as error:
                 raise UnavailableError("all connections are busy") from error
+            except psycopg.errors.QueryCanceled as error:
+                raise UnavailableError("the answer took too long") from error
             except psycopg.OperationalError as error:
                 log.warning("read to be repeated", extra={"reason": type(error).__name__})
         raise UnavailableError("the database does not answer")

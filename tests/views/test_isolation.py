@@ -95,6 +95,10 @@ def test_the_logins_are_no_superusers_and_own_nothing(two: House) -> None:
     assert [name for (name,) in rows_of(superuser(two.settings), ROUTINES)] == ["head", "recorded_after"]
 
 
+def test_no_answer_of_the_reader_takes_longer_than_ten_seconds(two: House) -> None:
+    assert rows_of(two.settings.need("reader_url"), "show statement_timeout") == [("10s",)]
+
+
 def test_the_reader_sees_rows_of_the_organisation_that_is_set_and_of_none_if_none_is(two: House) -> None:
     tables = readable(two)
     assert len(tables) >= sum(len(context.views) for context in CONTEXTS.values()) + 2
