@@ -38,10 +38,13 @@ def office(running: Up) -> dict[str, str]:
 
 
 def insisted(ask: Callable[[], httpx.Response]) -> httpx.Response:
-    """Ask until the answer is another one than 503, as clients do: a command with the same key each time."""
+    """Ask until there is an answer, and another one than 503, as clients do: a command with the same key each time."""
 
     def answered() -> httpx.Response | None:
-        answer = ask()
+        try:
+            answer = ask()
+        except httpx.TransportError:
+            return None
         return None if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE else answer
 
     return until(answered)
