@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 PREFIX = "FIELDLOG_"
+UNPREFIXED = frozenset({"REDIS_URL", "KAFKA_BOOTSTRAP_SERVERS"})
 
 
 class SettingsError(ValueError):
@@ -47,8 +48,13 @@ Key = Annotated[SecretBytes, BeforeValidator(_key)]
 Url = Annotated[SecretStr, AfterValidator(_url)]
 
 
+def variable(name: str) -> str:
+    """Return the environment variable from which a setting is read."""
+    return name.upper() if name.upper() in UNPREFIXED else f"{PREFIX}{name.upper()}"
+
+
 class Settings(BaseModel):
-    """Everything that can be set; each field is read from FIELDLOG_<ITS NAME IN CAPITALS>."""
+    """Everything that can be set; each field is read from the variable that `variable` names."""
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
@@ -59,6 +65,13 @@ class Settings(BaseModel):
         None, description="URL with which projectors and the reactor read the log and write views"
     )
     reader_url: Url | None = Field(None, description="URL with which the read API reads, behind row-level security")
+    redis_url: SecretStr | None = Field(
+        None,
+        description="URL of Redis; without it there is no shared cache, no rate limit, no presence and no edit lock",
+    )
+    kafka_bootstrap_servers: str | None = Field(
+        None, description="Brokers to which the relay publishes, `host:port` with commas between them"
+    )
     master_key: Key | None = Field(None, description="Wraps the keys of personal data: 32 bytes in base64")
     cursor_key: Key | None = Field(None, description="Signs page cursors and stream tickets: 32 bytes in base64")
     jwks: str | None = Field(None, description="Where the public keys of tokens are: an https URL, or a file")
@@ -96,13 +109,11 @@ class Settings(BaseModel):
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
         """Read all settings. Raises SettingsError naming each wrong one."""
-        given = {
-            key.removeprefix(PREFIX).lower(): value for key, value in environment.items() if key.startswith(PREFIX)
-        }
+        given = {name: environment[key] for name in cls.model_fields if (key := variable(name)) in environment}
         try:
-            return cls.model_validate({key: value for key, value in given.items() if key in cls.model_fields})
+            return cls.model_validate(given)
         except ValidationError as error:
-            wrong = "; ".join(f"{PREFIX}{str(one['loc'][0]).upper()}: {one['msg']}" for one in error.errors())
+            wrong = "; ".join(f"{variable(str(one['loc'][0]))}: {one['msg']}" for one in error.errors())
             raise SettingsError(wrong) from None
 
     @property
@@ -114,5 +125,5 @@ class Settings(BaseModel):
         """Return a setting that this process cannot do without. Raises SettingsError if it is not set."""
         value = getattr(self, name)
         if value is None:
-            raise SettingsError(f"{PREFIX}{name.upper()} is not set: {type(self).model_fields[name].description}")
+            raise SettingsError(f"{variable(name)} is not set: {type(self).model_fields[name].description}")
         return value.get_secret_value() if isinstance(value, SecretStr | SecretBytes) else value

@@ -18,6 +18,8 @@ from typing import TypeVar
 import httpx
 import psutil
 
+from infra.settings import Settings, variable
+
 READY = "/fleet/dashboard"
 CHILDREN = ("projector", "reactor", "write-api", "read-api")
 LONGEST_S = 30.0
@@ -26,7 +28,8 @@ Found = TypeVar("Found")
 
 def environment(**settings: str) -> dict[str, str]:
     """Return the environment of a user who has set these settings and no others."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("FIELDLOG_")}
+    ours = {variable(name) for name in Settings.model_fields}
+    kept = {name: value for name, value in os.environ.items() if name not in ours}
     return kept | {f"FIELDLOG_{name}": value for name, value in settings.items()}
 
 

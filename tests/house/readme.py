@@ -9,7 +9,7 @@ import typer
 from pydantic_core import PydanticUndefined
 
 from infra.__main__ import app
-from infra.settings import PREFIX, Settings
+from infra.settings import Settings, variable
 from tests.house.source import ROOT
 
 FILE = ROOT / "README.md"
@@ -31,7 +31,7 @@ def commands() -> str:
 def settings() -> str:
     """Return the table of settings."""
     rows = (
-        [f"`{PREFIX}{name.upper()}`", _default(one.default), _sentence(str(one.description))]
+        [f"`{variable(name)}`", _default(one.default), _sentence(str(one.description))]
         for name, one in Settings.model_fields.items()
     )
     return _table(["setting", "default", "what it is"], rows)

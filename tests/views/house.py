@@ -23,7 +23,7 @@ from pydantic import SecretBytes, SecretStr
 
 from domain.roles import Role
 from infra.local.postgres import OWNER
-from infra.settings import PREFIX, Settings
+from infra.settings import Settings, variable
 from infra.views.projector import Projector
 from infra.views.tables import schema_of
 from infra.web.edge import App
@@ -127,7 +127,7 @@ def environment(settings: Settings) -> dict[str, str]:
         elif isinstance(value, SecretStr):
             value = value.get_secret_value()
         if value is not None:
-            named[PREFIX + name.upper()] = str(value)
+            named[variable(name)] = str(value)
     return {**os.environ, **named}
 
 

@@ -1,0 +1,1 @@
+"""Out to Kafka: facts and rows as CloudEvents, exactly once."""
