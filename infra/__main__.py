@@ -63,7 +63,10 @@ def _here() -> Settings:
     from infra.local.home import Home, has_home
 
     settings = Settings.from_environment()
-    if any(getattr(settings, f"{login}_url") is not None for login in ("database", "writer", "projector", "reader")):
+    if any(
+        getattr(settings, f"{login}_url") is not None
+        for login in ("database", "writer", "projector", "reader", "relay")
+    ):
         return settings
     if not has_home(settings.data):
         raise SettingsError(
@@ -153,6 +156,25 @@ def reactor() -> None:
         await running.run()
 
     asyncio.run(run())
+
+
+@app.command()
+def relay() -> None:
+    """Publish facts and rows to Kafka."""
+    from infra.collector import tune_collector
+    from infra.kafka.relay import Relay, RelayError
+    from infra.web.logs import configure
+
+    settings = here("relay_url", "kafka_bootstrap_servers")
+    configure(settings.log_level)
+    running = Relay(settings)
+    _on_signals(running.stop)
+    tune_collector()
+    try:
+        running.run()
+    except RelayError as error:
+        _tell(str(error))
+        raise typer.Exit(1) from None
 
 
 @app.command()

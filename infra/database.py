@@ -17,7 +17,7 @@ from infra.arrays import register
 AsyncConnection = psycopg.AsyncConnection[TupleRow]
 Connection = psycopg.Connection[TupleRow]
 
-LOGINS = ("fieldlog_writer", "fieldlog_projector", "fieldlog_reader")
+LOGINS = ("fieldlog_writer", "fieldlog_projector", "fieldlog_reader", "fieldlog_relay")
 MIGRATIONS = Path(__file__).parent / "schema"
 MIGRATION_NAMES = tuple(file.stem for file in sorted(MIGRATIONS.glob("*.sql")))
 MIGRATE_LOCK = 7305210330

@@ -16,6 +16,7 @@ import pytest
 
 from infra.database import LOGINS, migrate
 from infra.local.home import Home
+from infra.local.kafka import Kafka
 from infra.local.postgres import Postgres
 from infra.settings import Settings
 from infra.views.builds import ensure_builds
@@ -33,6 +34,7 @@ class Database:
     writer: str
     projector: str
     reader: str
+    relay: str
 
 
 @pytest.fixture(scope="session")
@@ -59,6 +61,27 @@ def database(postgres: Postgres) -> Database:
     return Database(postgres.url(database=name), *(postgres.url(login, name) for login in LOGINS))
 
 
+@dataclass(frozen=True)
+class Broker:
+    """A real Kafka broker; `kafka` is there if it is this run's own, and may be killed."""
+
+    bootstrap: str
+    kafka: Kafka | None = None
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """The broker at KAFKA_BOOTSTRAP_SERVERS, or one that lives as long as the run; each test has its own topic prefix."""
+    given = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
+    if given:
+        yield Broker(given)
+        return
+    kafka = Kafka(tmp_path_factory.mktemp("kafka"), Settings().maven_url)
+    kafka.start()
+    yield Broker(kafka.bootstrap, kafka)
+    kafka.stop()
+
+
 TENANT = UUID("0192f000-0000-7000-8000-000000000001")
 NEIGHBOUR = UUID("0192f000-0000-7000-8000-000000000002")
 
@@ -79,5 +102,6 @@ def settings(database: Database, keys: dict[str, str]) -> Settings:
         "FIELDLOG_WRITER_URL": database.writer,
         "FIELDLOG_PROJECTOR_URL": database.projector,
         "FIELDLOG_READER_URL": database.reader,
+        "FIELDLOG_RELAY_URL": database.relay,
     }
     return Settings.from_environment({**keys, **urls})

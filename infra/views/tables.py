@@ -196,8 +196,9 @@ def definition(context: Context, build: int) -> sql.Composed:
         sql.SQL(
             """grant usage on schema {0} to {reader}, {projector};
                grant select on all tables in schema {0} to {reader};
-               grant select, insert, update, delete on all tables in schema {0} to {projector}"""
-        ).format(name, reader=sql.Identifier(READER), projector=sql.Identifier(PROJECTOR))
+               grant select, insert, update, delete on all tables in schema {0} to {projector};
+               select fieldlog.show_to_relay({1})"""
+        ).format(name, sql.Literal(schema), reader=sql.Identifier(READER), projector=sql.Identifier(PROJECTOR))
     )
     return sql.SQL(";\n").join(statements)
 

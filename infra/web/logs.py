@@ -45,7 +45,7 @@ def configure(level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    for noisy in ("uvicorn.access", "httpx", "psycopg", "psycopg.pool"):
+    for noisy in ("uvicorn.access", "httpx", "kafka", "psycopg", "psycopg.pool"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     structlog.configure(
         processors=[*CHAIN, _render],

@@ -15,7 +15,7 @@ from infra.log.identity import StreamKey, random_command_id, stream_key
 from tests.conftest import NEIGHBOUR, TENANT, Database
 
 CHANGES = ["update fieldlog.log set state = ''", "delete from fieldlog.log", "truncate fieldlog.log"]
-LOGINS = ["writer", "projector", "reader"]
+LOGINS = ["writer", "projector", "reader", "relay"]
 KEY = stream_key(TENANT, "trucks", "T-1")
 
 

@@ -36,6 +36,7 @@ def settings_over(database: Database, keys: dict[str, str]) -> Settings:
         "FIELDLOG_WRITER_URL": database.writer,
         "FIELDLOG_PROJECTOR_URL": database.projector,
         "FIELDLOG_READER_URL": database.reader,
+        "FIELDLOG_RELAY_URL": database.relay,
     }
     return Settings.from_environment({**keys, **urls, "FIELDLOG_POSITION_WAIT_SECONDS": "3"})
 

@@ -1,0 +1,1 @@
+"""Kafka, with a real broker: what the relay publishes, and what consumers read."""
