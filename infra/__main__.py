@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -55,6 +56,12 @@ def here(*needed: str) -> Settings:
     return settings
 
 
+def _with_kafka() -> Settings:
+    """Return settings that name a Kafka broker: those of the environment, else those of the local set-up."""
+    settings = Settings.from_environment()
+    return settings if settings.kafka_bootstrap_servers is not None else here("kafka_bootstrap_servers")
+
+
 def _tell(line: str) -> None:
     Console(stderr=True, soft_wrap=True).print(Text(line, "red"))
 
@@ -90,6 +97,9 @@ def up(
     data: Annotated[Path | None, typer.Option(help="Where everything is kept")] = None,
     write_port: Annotated[int | None, typer.Option(help="Port of the write API")] = None,
     read_port: Annotated[int | None, typer.Option(help="Port of the read API")] = None,
+    kafka: Annotated[
+        bool, typer.Option("--kafka", help="Start a Kafka broker too (needs Java), and publish to it")
+    ] = False,
 ) -> None:
     """Start everything on this machine: database, both APIs, projectors and reactor. Ctrl-C stops all of it."""
     from infra.local.up import Up
@@ -97,7 +107,7 @@ def up(
     settings = Settings.from_environment()
     chosen = {"data": data, "write_port": write_port, "read_port": read_port}
     settings = settings.model_copy(update={name: value for name, value in chosen.items() if value is not None})
-    Up(settings, console, demo=not no_demo).run()
+    Up(settings, console, demo=not no_demo, kafka=kafka).run()
 
 
 @app.command()
@@ -175,6 +185,24 @@ def relay() -> None:
     except RelayError as error:
         _tell(str(error))
         raise typer.Exit(1) from None
+
+
+@app.command()
+def tail(
+    topic: Annotated[str | None, typer.Option(help="Read this topic")] = None,
+    view: Annotated[str | None, typer.Option(help="Read the rows of this view")] = None,
+    stream: Annotated[str | None, typer.Option(help="Read the facts of this stream, such as trips")] = None,
+    from_: Annotated[int | None, typer.Option("--from", min=0, help="Begin at this position, not at the end")] = None,
+    count: Annotated[int | None, typer.Option(min=1, help="End after so many records")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show what is published to Kafka, as it comes: all facts, or those of a stream, the rows of a view, or a topic."""
+    from infra.kafka.tail import Wanted, follow
+
+    wanted = Wanted(topic, view, stream, from_)
+    with suppress(KeyboardInterrupt):
+        for shown in islice(follow(_with_kafka(), wanted), count):
+            print(shown.as_json() if as_json else shown.as_line(), flush=True)
 
 
 @app.command()

@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import psycopg
+from kafka.errors import KafkaError
 
 from infra.database import LOGINS, migrate
+from infra.kafka.clients import admin
+from infra.local.kafka import KafkaNotThereError, find_java
 from infra.settings import Settings
 from infra.views.builds import drop_old_builds, ensure_builds
 from infra.views.runner import LEASES
@@ -126,6 +129,7 @@ def examine(settings: Settings) -> Sequence[Finding]:
         _directory(settings.data),
         *(_port(settings.host, port) for port in (settings.write_port, settings.read_port)),
         _database(settings),
+        _kafka(settings),
     ]
 
 
@@ -163,3 +167,18 @@ def _database(settings: Settings) -> Finding:
     except psycopg.Error as error:
         return Finding("database", False, str(error).partition("\n")[0], "start it, or correct FIELDLOG_PROJECTOR_URL")
     return Finding("database", True, f"PostgreSQL {row[0] if row else '?'}")
+
+
+def _kafka(settings: Settings) -> Finding:
+    """Look for a broker where one is set; else for what `up --kafka` needs."""
+    if settings.kafka_bootstrap_servers is None:
+        try:
+            return Finding("Kafka", True, f"none set; `fieldlog up --kafka` brings its own, with {find_java()}")
+        except KafkaNotThereError as error:
+            return Finding("Kafka", True, f"none set; `fieldlog up --kafka` cannot bring its own: {error}")
+    try:
+        topics = admin(settings).list_topics()
+    except KafkaError as error:
+        mend = "start it, or correct KAFKA_BOOTSTRAP_SERVERS"
+        return Finding("Kafka", False, f"{type(error).__name__}: {error}".partition("\n")[0], mend)
+    return Finding("Kafka", True, f"{settings.kafka_bootstrap_servers}, {len(topics)} topics")

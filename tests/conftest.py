@@ -76,8 +76,8 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     if given:
         yield Broker(given)
         return
-    kafka = Kafka(tmp_path_factory.mktemp("kafka"), Settings().maven_url)
-    kafka.start()
+    kafka = Kafka(tmp_path_factory.mktemp("kafka"))
+    kafka.start(Settings().maven_url)
     yield Broker(kafka.bootstrap, kafka)
     kafka.stop()
 

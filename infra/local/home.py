@@ -14,6 +14,7 @@ from joserfc import jwk, jwt
 
 from domain.roles import Role
 from infra.database import LOGINS
+from infra.local.kafka import Kafka
 from infra.local.postgres import Postgres
 from infra.settings import Settings
 
@@ -33,6 +34,7 @@ class Home:
         self.directory = directory.resolve()
         self.directory.mkdir(parents=True, exist_ok=True)
         self.postgres = Postgres(self.directory / "postgres")
+        self.kafka = Kafka(self.directory / "kafka")
 
     def environment_with_ours(self) -> dict[str, str]:
         """Return the environment of this process with the settings of this set-up, where it has none of its own."""
@@ -49,6 +51,7 @@ class Home:
             "FIELDLOG_SIGNING_KEY": str(self._signing_key()),
             "FIELDLOG_JWKS": str(self.directory / "jwks.json"),
             "FIELDLOG_CORS_ORIGINS": "*",
+            **({"KAFKA_BOOTSTRAP_SERVERS": self.kafka.bootstrap} if self.kafka.running() else {}),
         }
 
     def _secret(self, name: str) -> str:

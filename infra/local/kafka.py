@@ -54,8 +54,8 @@ class KafkaNotThereError(SettingsError):
 class Kafka:
     """A broker over a data directory; starting it again finds the topics of before, at the same address."""
 
-    def __init__(self, directory: Path, maven_url: str) -> None:
-        self._directory, self._maven_url = directory.resolve(), maven_url
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory.resolve()
         self._properties, self._pid = self._directory / "server.properties", self._directory / "kafka.pid"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -65,11 +65,11 @@ class Kafka:
         [listeners] = [line for line in self._properties.read_text().splitlines() if line.startswith("advertised")]
         return listeners.rpartition("//")[2]
 
-    def start(self) -> bool:
+    def start(self, maven_url: str) -> bool:
         """Start the broker; return once it accepts connections. False: it ran already. Raises KafkaNotThereError."""
         if self.running():
             return False
-        java, jars = _java(), _jars(self._maven_url)
+        java, jars = find_java(), _jars(maven_url)
         if not self._properties.exists():
             self._format(java, jars)
         with (self._directory / "kafka.log").open("ab") as lines:
@@ -143,7 +143,7 @@ class Kafka:
             time.sleep(LOOK_S)
 
 
-def _java() -> str:
+def find_java() -> str:
     """Return the Java to run Kafka with. Raises KafkaNotThereError."""
     home = os.environ.get("JAVA_HOME")
     java = str(Path(home) / "bin" / "java") if home else shutil.which("java")

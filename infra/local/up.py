@@ -26,8 +26,8 @@ TOKEN_HOURS = 24.0
 class Up:
     """Everything of a local set-up, until it is stopped."""
 
-    def __init__(self, settings: Settings, console: Console, *, demo: bool) -> None:
-        self._console, self._demo = console, demo
+    def __init__(self, settings: Settings, console: Console, *, demo: bool, kafka: bool) -> None:
+        self._console, self._demo, self._kafka = console, demo, kafka
         self._home = Home(settings.data)
         self._ports = {"FIELDLOG_WRITE_PORT": str(settings.write_port), "FIELDLOG_READ_PORT": str(settings.read_port)}
         self._settings = settings
@@ -53,6 +53,9 @@ class Up:
             with self._console.status("starting PostgreSQL"):
                 postgres.start()
                 postgres.make_database()
+            if self._kafka:
+                with self._console.status("starting Kafka (the first time, it is fetched)"):
+                    self._home.kafka.start(self._settings.maven_url)
             environment = {**self._home.environment(), **self._ports}
             self._settings = Settings.from_environment({**os.environ, **environment})
             prepare(self._settings)
@@ -60,27 +63,32 @@ class Up:
                 self._look_after(Supervisor(self._home.directory / "logs", environment, self._console.print, stopping))
         finally:
             with self._console.status("stopping"):
+                self._home.kafka.stop()
                 if postgres.running():
                     postgres.stop()
             self._console.print("Everything has stopped.")
 
     def _look_after(self, supervisor: Supervisor) -> None:
         try:
-            for name in ("projector", "reactor", "write-api", "read-api"):
+            relay = ["relay"] if self._settings.kafka_bootstrap_servers else []
+            for name in ("projector", "reactor", *relay, "write-api", "read-api"):
                 supervisor.add(name, name)
             if self._wait_until_ready(supervisor):
                 if self._demo:
                     supervisor.add("demo", "demo")
                 self._welcome()
-                supervisor.watch(self._look_after_database)
+                supervisor.watch(self._look_after_servers)
         finally:
             with self._console.status("stopping"):
                 supervisor.stop()
 
-    def _look_after_database(self) -> None:
+    def _look_after_servers(self) -> None:
         if not self._home.postgres.running():
             self._console.print("PostgreSQL has ended; it is started again")
             self._home.postgres.start()
+        if self._kafka and not self._home.kafka.running():
+            self._console.print("Kafka has ended; it is started again")
+            self._home.kafka.start(self._settings.maven_url)
 
     def _wait_until_ready(self, supervisor: Supervisor) -> bool:
         """Wait for both APIs; say which process ended if one did. Returns False if it was told to stop meanwhile."""
@@ -110,6 +118,8 @@ class Up:
         say(f"\n[bold]Fieldlog runs.[/bold] Its data is in {self._home.directory}; Ctrl-C stops it.\n")
         say(f"  commands   {write}      OpenAPI: {write}/docs")
         say(f"  reading    {read}      OpenAPI: {read}/docs\n")
+        if self._settings.kafka_bootstrap_servers:
+            say(f"  Kafka      {self._settings.kafka_bootstrap_servers}      fieldlog tail\n")
         if self._demo:
             say("Watch the demo fleet move (a token for a day is in it):\n")
         else:
