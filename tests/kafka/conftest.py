@@ -9,17 +9,24 @@ import pytest
 
 from infra.local.postgres import Postgres
 from infra.settings import Settings
-from tests.conftest import Broker
 from tests.views.conftest import fresh_database, settings_over
 from tests.views.house import House, open_house
 
 
+def publishing_to(broker: str) -> dict[str, str]:
+    """Return settings for topics of their own on a broker."""
+    return {
+        "KAFKA_BOOTSTRAP_SERVERS": broker,
+        "FIELDLOG_TOPIC_PREFIX": f"test-{uuid4()}",
+        "FIELDLOG_KAFKA_PARTITIONS": "2",
+    }
+
+
 @pytest.fixture
-def settings(postgres: Postgres, keys: dict[str, str], broker: Broker) -> Iterator[Settings]:
+def settings(postgres: Postgres, keys: dict[str, str], broker: str) -> Iterator[Settings]:
     """Settings with Kafka, for one test."""
-    kafka = {"KAFKA_BOOTSTRAP_SERVERS": broker.bootstrap, "FIELDLOG_TOPIC_PREFIX": f"test-{uuid4()}"}
     with fresh_database(postgres) as database:
-        yield settings_over(database, keys | kafka)
+        yield settings_over(database, keys | publishing_to(broker))
 
 
 @pytest.fixture

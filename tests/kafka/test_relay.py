@@ -1,26 +1,263 @@
-"""The relay publishes every fact and every row, once, in order, and says how far it is."""
+"""The relay publishes every fact and every row, once and in order, and says how far it is."""
 
 from __future__ import annotations
 
-from infra.settings import Settings
+import json
+import subprocess
+import sys
+
+import psycopg
+import pytest
+
+from infra.kafka.clients import admin
+from infra.kafka.record import Record, read_record
+from infra.kafka.relay import Relay, RelayError
+from infra.kafka.topics import Topics
+from infra.operate import resume
+from infra.settings import Settings, SettingsError
+from infra.views.builds import ensure_builds, make_build
+from projections.catalog import CONTEXTS
+from projections.kernel import Context
+from tests.conftest import NEIGHBOUR, TENANT
 from tests.kafka.published import (
     assert_every_fact_once_and_in_order,
     assert_topics_equal_tables,
     facts,
+    read,
     relaying,
+    rows,
     wait_until_published,
 )
-from tests.views.house import House, head, wait_until_folded
+from tests.views.haulage import Day
+from tests.views.house import (
+    House,
+    Person,
+    environment,
+    head,
+    projecting,
+    rows_of,
+    served_build,
+    serving,
+    wait_for,
+    wait_until_folded,
+)
+from tests.views.test_parking import append, fails, stumbling, wait_until_nothing_is_parked
+from tests.views.test_rebuild import wait_until_served
+
+TRIPS = CONTEXTS["trips"].version
+POISON = "13"
 
 
-def test_what_is_asked_is_published(house: House, settings: Settings) -> None:
-    office = house.office()
+def register(person: Person, id: str, number: str | None = None) -> int:
+    """Register a truck; return the position of its last fact."""
+    return int(person.ask(f"/trucks/{id}/register", {"number": number or id, "plate": id})["position"])
+
+
+def test_a_day_of_two_organisations_is_published(house: House, settings: Settings) -> None:
+    Day(house.office()).whole()
+    Day(house.office(NEIGHBOUR)).begin()
     with relaying(settings):
-        office.ask("/trucks/truck-7/register", {"number": "7", "plate": "LJ 7"})
-        wait_until_folded(settings)
         record = wait_until_published(settings)
-    assert record.log == head(settings)
+        assert record.log == head(settings)
+        Day(house.office(NEIGHBOUR)).drive_well()
+        wait_until_published(settings)
     assert_every_fact_once_and_in_order(settings)
     assert_topics_equal_tables(settings)
-    [registered] = [one for one in facts(settings) if one.attributes["type"] == "trucks.registered.v1"]
-    assert registered.value == {"number": "7", "plate": "LJ 7", "capacity_m3": None, "net_capacity_m3": None}
+
+
+def test_a_fact_carries_what_the_log_has_of_it(house: House, settings: Settings) -> None:
+    office = house.office()
+    traced = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    office.ask("/drivers/D1/register", {"name": "Ana Novak", "user": "ana"}, traceparent=traced)
+    with relaying(settings):
+        wait_until_published(settings)
+    [stored] = rows_of(
+        settings.need("projector_url"),
+        """select notification_id, originator_id, originator_version, convert_from(state, 'UTF8'), occurred_at, recorded_at
+             from fieldlog.log where topic = 'drivers.registered.v1'""",
+    )
+    [published] = [one for one in facts(settings) if one.attributes["type"] == "drivers.registered.v1"]
+    position, originator, version, state, occurred, recorded = stored
+    assert published.value == json.loads(state)
+    assert "Ana" not in state, "a name was published"
+    assert published.key == str(originator)
+    correlation = published.attributes.pop("correlationid")
+    assert len(correlation) == 36
+    assert published.attributes.pop("traceparent").split("-")[1] == traced.split("-")[1]
+    moments = [published.attributes.pop(name) for name in ("time", "recordedat")]
+    assert [moment.removesuffix("Z") for moment in moments] == [
+        moment.isoformat().removesuffix("+00:00") for moment in (occurred, recorded)
+    ]
+    assert published.attributes == {
+        "content-type": "application/json",
+        "specversion": "1.0",
+        "id": f"{originator}.{version}",
+        "source": "urn:fieldlog:fieldlog",
+        "type": "drivers.registered.v1",
+        "subject": "drivers/D1",
+        "dataschema": "http://127.0.0.1:8002/schemas/facts/drivers.registered.v1.json",
+        "partitionkey": str(originator),
+        "sequence": str(version),
+        "position": str(position),
+        "tenantid": str(TENANT),
+    }
+
+
+def test_a_row_that_is_gone_is_a_tombstone(house: House, settings: Settings) -> None:
+    office, day = house.office(), Day(house.office())
+    day.begin()
+    day.drive_well()
+    wait_until_folded(settings)
+    topic = Topics(settings.topic_prefix).view("locations", TRIPS)
+    with relaying(settings):
+        wait_until_published(settings)
+        [shown] = [one for one in read(settings, [topic]) if one.attributes["subject"] == "D1"]
+        assert shown.value["driver_id"] == "D1"
+        office.ask("/drivers/D1/disable-tracking")
+        wait_until_folded(settings)
+        wait_until_published(settings)
+    gone = read(settings, [topic])[-1]
+    assert (gone.key, gone.value) == (f"{TENANT}/D1", None)
+    assert gone.attributes["id"] == f"locations.v{TRIPS}/{TENANT}/D1@{gone.attributes['position']}"
+    assert_topics_equal_tables(settings)
+
+
+def next_version() -> list[Context]:
+    """Return the contexts after a change for which the version of trips was raised."""
+    return [CONTEXTS["tenants"], Context("trips", TRIPS + 1, CONTEXTS["trips"].views)]
+
+
+def test_a_new_version_of_a_view_has_a_topic_of_its_own_complete(settings: Settings) -> None:
+    with serving(settings) as house, relaying(settings):
+        office = house.office()
+        with projecting(settings):
+            Day(office).begin()
+            wait_until_folded(settings)
+            wait_until_published(settings)
+        with psycopg.connect(settings.need("database_url"), autocommit=True) as owner:
+            [made] = ensure_builds(owner, next_version())
+        with projecting(settings, next_version()):
+            wait_until_served(settings, int(made.rpartition("_")[2]))
+            wait_until_published(settings)
+            register(office, "T9")
+            office.see("/trucks")
+            wait_until_published(settings)
+    former, latter = rows(settings, "trucks", TRIPS), rows(settings, "trucks", TRIPS + 1)
+    assert {f"{TENANT}/T{n}" for n in (1, 2, 3)} == former.keys()
+    assert latter.keys() == former.keys() | {f"{TENANT}/T9"}
+    assert all(latter[key] == former[key] for key in former)
+
+
+def test_a_rebuild_of_the_same_version_takes_away_what_it_does_not_have(house: House, settings: Settings) -> None:
+    office, settings = house.office(), house.settings
+    register(office, "T1")
+    wait_until_folded(settings)
+    with relaying(settings):
+        wait_until_published(settings)
+    old = served_build(settings)
+    ghost = f"update trips_{old}.changes set key = 'ghost' where view = 'trucks' and key = 'T1'"
+    rows_of(settings.need("projector_url"), ghost)
+    with psycopg.connect(settings.need("database_url"), autocommit=True) as owner:
+        first = int(make_build(owner, CONTEXTS["trips"]).rpartition("_")[2])
+        wait_until_served(settings, first)
+        with relaying(settings):
+            wait_until_published(settings)
+        rows_of(settings.need("projector_url"), ghost.replace(f"trips_{old}", f"trips_{first}"))
+        register(office, "T2")
+        wait_until_folded(settings)
+        with relaying(settings):
+            wait_until_published(settings)
+    assert_topics_equal_tables(settings)
+
+
+def test_what_was_parked_is_published_once_it_is_readmitted(settings: Settings) -> None:
+    with serving(settings) as house, relaying(settings):
+        ours, theirs = house.office(), house.office(NEIGHBOUR)
+        register(ours, "T1")
+        with projecting(settings, stumbling(fails)):
+            register(ours, "T2", POISON)
+            register(ours, "T3")
+            register(theirs, "T4")
+            wait_until_folded(settings)
+            wait_until_published(settings)
+        trucks = {key.rpartition("/")[2] for key in rows(settings, "trucks", TRIPS)}
+        assert trucks == {"T1", "T4"}
+        resume(settings)
+        with projecting(settings):
+            wait_until_nothing_is_parked(settings)
+            wait_until(settings, lambda record: not record.views["trips"].held)
+    assert_topics_equal_tables(settings)
+    assert_every_fact_once_and_in_order(settings)
+
+
+def wait_until(settings: Settings, so: object) -> None:
+    """Wait until the relay's record is so."""
+    wait_for(settings.need("projector_url"), lambda _: (record := read_record(settings)) and so(record))
+
+
+def test_readers_of_a_stream_that_nobody_knows_are_told_and_nothing_is_left_out(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    with serving(settings) as house, projecting(settings):
+        register(house.office(), "T1")
+        strange = append(settings, TENANT, "spaceships", "S1", "spaceships.launched.v1", b"{}")
+        wait_until_folded(settings)
+        with relaying(settings):
+            wait_for(
+                settings.need("projector_url"),
+                lambda _: any("spaceships" in getattr(line, "reason", "") for line in caplog.records),
+            )
+    record = read_record(settings)
+    assert record is not None
+    assert record.log < strange
+
+
+def test_topics_without_a_record_stop_the_relay_with_a_sentence(house: House, settings: Settings) -> None:
+    register(house.office(), "T1")
+    wait_until_folded(settings)
+    with relaying(settings):
+        wait_until_published(settings)
+    topics = Topics(settings.topic_prefix)
+    admin(settings).delete_topics([topics.relay])
+    wait_for(settings.need("projector_url"), lambda _: topics.relay not in admin(settings).list_topics())
+    said = subprocess.run(
+        [sys.executable, "-m", "infra", "relay"],
+        env=environment(settings),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert said.returncode == 1
+    assert f"{topics.relay} does not say until which position" in " ".join(said.stderr.split())
+
+
+def test_topics_of_another_log_stop_the_relay_with_a_sentence(house: House, settings: Settings) -> None:
+    register(house.office(), "T1")
+    with relaying(settings):
+        wait_for(settings.need("projector_url"), lambda _: (read_record(settings) or Record()).log == head(settings))
+    shorter = settings.model_copy(update={"relay_url": type(settings.relay_url)(_template(settings))})
+    with pytest.raises(RelayError, match="these topics are of another log"):
+        Relay(shorter).run()
+
+
+def _template(settings: Settings) -> str:
+    """Return the URL of a database whose log is empty."""
+    url = str(settings.need("relay_url"))
+    left, _, right = url.partition("?")
+    return f"{left.rpartition('/')[0]}/fieldlog_template?{right}"
+
+
+def test_wrong_options_of_kafka_are_named(settings: Settings) -> None:
+    wrong = settings.model_copy(update={"kafka_options": type(settings.kafka_options)('{"security_protocl": "SSL"}')})
+    with pytest.raises(SettingsError, match="security_protocl"):
+        admin(wrong)
+
+
+def test_every_topic_is_there_before_anything_happens(settings: Settings) -> None:
+    with relaying(settings):
+        wait_for(settings.need("projector_url"), lambda _: read_record(settings))
+    topics = Topics(settings.topic_prefix)
+    views = {topics.view(view.name, context.version) for context in CONTEXTS.values() for view in context.views}
+    there = {topic for topic in admin(settings).list_topics() if topic.startswith(settings.topic_prefix)}
+    assert there == {topics.relay, *topics.all_facts(), *views}
