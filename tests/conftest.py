@@ -63,15 +63,22 @@ def database(postgres: Postgres) -> Database:
 
 
 @contextmanager
-def own_kafka(directory: Path) -> Iterator[Kafka]:
-    """Run a broker that may be killed; where none can be had, say what is missing. The build server never skips."""
-    kafka = Kafka(directory)
+def missing(kind: type[Exception]) -> Iterator[None]:
+    """Skip a test where this says that something is missing; the build server never skips."""
     try:
-        kafka.start(Settings.from_environment().maven_url)
-    except KafkaNotThereError as error:
+        yield
+    except kind as error:
         if os.environ.get("CI"):
             raise
         pytest.skip(str(error))
+
+
+@contextmanager
+def own_kafka(directory: Path) -> Iterator[Kafka]:
+    """Run a broker that may be killed."""
+    kafka = Kafka(directory)
+    with missing(KafkaNotThereError):
+        kafka.start(Settings.from_environment().maven_url)
     yield kafka
     kafka.kill()
 

@@ -34,7 +34,8 @@ from projections.catalog import CONTEXTS
 log = logging.getLogger(__name__)
 
 LEASE = 730523
-FACTS_BATCH, ROWS_BATCH, WINDOW = 2_000, 2_000, 2_000
+FACTS_BATCH, LARGEST_BATCH, BATCH_BYTES = 1_000, 5_000, 8 * 2**20
+ROWS_BATCH, WINDOW = 2_000, 2_000
 WAIT_S, PAUSE_S, QUIET_S = 1.0, 0.5, 1.0
 # Under load, a transaction for every few facts would cost more than it hastens.
 PACE_S = 0.01
@@ -79,6 +80,7 @@ class Relay:
         self._topics, self._events = Topics(settings.topic_prefix), Events(settings)
         self._stopping = threading.Event()
         self._record, self._recorded_at = Record(), 0.0
+        self._limit = FACTS_BATCH
         self._fills: dict[str, _Fill] = {}
         self._committing: tuple[Future[None], _Round] | None = None
         self._oldest: datetime | None = None

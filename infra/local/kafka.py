@@ -12,7 +12,6 @@ import signal
 import socket
 import subprocess
 import time
-from base64 import urlsafe_b64encode
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
@@ -125,7 +124,7 @@ class Kafka:
         draft = self._properties.with_suffix(".draft")
         draft.write_text(PROPERTIES.format(port=port, controller=controller, directory=self._directory))
         shutil.rmtree(self._directory / "logs", ignore_errors=True)
-        cluster = urlsafe_b64encode(uuid4().bytes).decode().rstrip("=")
+        cluster = uuid4().hex[:22]
         tool = [java, *JVM, "-cp", jars, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(draft)]
         done = subprocess.run(tool, capture_output=True, text=True, check=False)
         if done.returncode:

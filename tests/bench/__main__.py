@@ -6,12 +6,14 @@ from typing import Annotated
 
 import typer
 
-from tests.bench import append, http, live, project
+from tests.bench import append, http, live, project, relay
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 Rounds = Annotated[int, typer.Option(help="How often everything is measured, in turn")]
 Seconds = Annotated[float, typer.Option(help="How long each measurement takes")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table")]
+
+Kafka = Annotated[bool, typer.Option("--kafka", help="To a consumer of Kafka too; starts a broker and the relay")]
 
 
 @app.callback()
@@ -38,9 +40,15 @@ def project_(rounds: Rounds = 3, seconds: Seconds = 3.0, json: Json = False) -> 
 
 
 @app.command("live")
-def live_(rounds: Rounds = 3, seconds: Seconds = 5.0, json: Json = False) -> None:
+def live_(rounds: Rounds = 3, seconds: Seconds = 5.0, json: Json = False, kafka: Kafka = False) -> None:
     """Latency from a commit to 50 live subscribers, against a bare notification of the same server."""
-    live.main(rounds=rounds, seconds=seconds, as_json=json)
+    live.main(rounds=rounds, seconds=seconds, as_json=json, kafka=kafka)
+
+
+@app.command("relay")
+def relay_(rounds: Rounds = 3, json: Json = False) -> None:
+    """Facts per second that the relay publishes, against a plain kafka-python producer of the same bytes."""
+    relay.main(rounds=rounds, as_json=json)
 
 
 if __name__ == "__main__":

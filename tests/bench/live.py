@@ -18,8 +18,10 @@ import json
 import subprocess
 import sys
 import time
+from asyncio.subprocess import PIPE
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from typing import cast
 
@@ -29,32 +31,39 @@ import uvloop
 
 from domain.roles import Role
 from infra.database import connect, connect_async
+from infra.kafka.record import read_record
 from infra.local.home import issue_token
 from infra.log.identity import tenant_id_of
 from infra.settings import Settings
 from tests.bench.measure import Figure, measure, server
-from tests.bench.processes import house, request, running
+from tests.bench.processes import broker, house, request, running
 
 SUBSCRIBERS, TENANTS, TRUCKS = 50, 10, 50
-RATES, TARGET = (50, 500), "25 ms"
+RATES, TARGET, KAFKA_TARGET = (50, 500), "25 ms", "60 ms"
 WARM_UP_S, PATIENCE_S = 1.0, 30.0
 RECORDED = """select id, originator_version, extract(epoch from recorded_at)::float8 from fieldlog.log
                where notification_id > %s and stream = 'trucks' order by notification_id"""
 NOTIFY = "select pg_notify('fieldlog_bench', extract(epoch from clock_timestamp())::text)"
 
 
-def main(*, rounds: int, seconds: float, as_json: bool) -> None:
+def main(*, rounds: int, seconds: float, as_json: bool, kafka: bool = False) -> None:
     """Print the table."""
     with (
         server() as postgres,
-        house(postgres) as (environment, settings),
+        broker() if kafka else nullcontext() as bootstrap,
+        house(postgres, kafka=bootstrap) as (environment, settings),
         running(environment, "infra", "write-api", port=settings.write_port) as write_api,
         running(environment, "infra", "read-api", port=settings.read_port) as read_api,
         running(environment, "infra", "projector") as projector,
+        running(environment, "infra", "relay") if kafka else nullcontext() as relay,
     ):
         pids = {"write API": write_api.pid, "projector": projector.pid, "read API": read_api.pid}
+        if relay is not None:
+            pids["relay"] = relay.pid
         tokens = [issue_token(settings, tenant_id_of(f"bench {n}"), [Role.ADMIN], "bench", 1) for n in range(TENANTS)]
         register_trucks(settings, tokens)
+        if kafka:
+            wait_for_relay(settings)
         figures = [figure for rate in RATES for figure in _figures(settings, tokens, Pace(rate, seconds), pids=pids)]
         measure(figures, rounds, as_json=as_json, title=f"Commit to {SUBSCRIBERS} subscribers")
 
@@ -102,8 +111,30 @@ def _figures(settings: Settings, tokens: Sequence[str], pace: Pace, pids: Mappin
         Figure(f"commit to subscriber, {at}, p50", "ms", live, f"NOTIFY to LISTEN, {at}, p50"),
         Figure(f"commit to subscriber, {at}, p99", "ms", told("p99"), f"NOTIFY to LISTEN, {at}, p99", TARGET),
         Figure(f"facts a second, {at}", "facts/s", told("facts_per_second")),
+        *(
+            Figure(
+                f"commit to Kafka consumer, {what}, {at}, {centile}",
+                "ms",
+                told(f"kafka {what} {centile}"),
+                target=target,
+            )
+            for what in (("facts", "rows") if settings.kafka_bootstrap_servers else ())
+            for centile, target in (("p50", ""), ("p99", KAFKA_TARGET))
+        ),
         *(Figure(f"{name} busy, {at}", "% of a core", told(name)) for name in pids),
     ]
+
+
+def wait_for_relay(settings: Settings) -> None:
+    """Wait until what there is so far is published."""
+    ends = time.monotonic() + PATIENCE_S
+    while (
+        (record := read_record(settings)) is None
+        or not all(one.complete for one in record.views.values())
+        or not record.log
+    ):
+        if time.monotonic() > ends:
+            raise TimeoutError("the relay has published nothing")
 
 
 def _cpu_s(pid: int) -> float:
@@ -158,6 +189,7 @@ def load(settings: Settings, tokens: Sequence[str], pace: Pace, pids: Mapping[st
         "tokens": tokens,
         "pace": asdict(pace),
         "pids": pids,
+        "kafka": settings.kafka_bootstrap_servers,
     }
     command = [sys.executable, "-W", "ignore", "-m", "tests.bench.live"]
     output = subprocess.run(command, input=json.dumps(plan), stdout=subprocess.PIPE, text=True, check=True).stdout
@@ -242,8 +274,39 @@ class Watcher(asyncio.Protocol):
         return self.times[key][place]
 
 
+@dataclass
+class Consumer:
+    """A consumer of Kafka in a process of its own; it notes when facts and rows arrive."""
+
+    process: asyncio.subprocess.Process
+
+    @classmethod
+    async def begin(cls, bootstrap: str) -> Consumer:
+        """Start it, and wait until it listens."""
+        command = [sys.executable, "-W", "ignore", "-m", "tests.bench.consume", bootstrap]
+        process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, limit=2**26)
+        assert process.stdout is not None
+        assert await process.stdout.readline() == b"ready\n"
+        return cls(process)
+
+    async def end(self, last: int, since: float) -> dict[str, float]:
+        """Wait until everything until a position has arrived; return latencies of what was recorded since then."""
+        output, _ = await self.process.communicate(b"%d\n" % last)
+        found = {}
+        for what, pairs in json.loads(output).items():
+            latencies = [latency for recorded, latency in pairs if recorded >= since]
+            found |= {f"kafka {what} p{hundredths}": centile(latencies, hundredths) for hundredths in (50, 99)}
+        return found
+
+
 async def watched(
-    write_port: int, read_port: int, url: str, tokens: Sequence[str], pace: Pace, pids: Mapping[str, int]
+    write_port: int,
+    read_port: int,
+    url: str,
+    tokens: Sequence[str],
+    pace: Pace,
+    pids: Mapping[str, int],
+    kafka: str | None,
 ) -> dict[str, float]:
     """Open the streams, send commands, and return latencies in milliseconds once all of them have arrived.
 
@@ -256,6 +319,7 @@ async def watched(
         watcher = Watcher("/stream?view=trucks", tokens[number % TENANTS])
         await loop.create_connection(lambda watcher=watcher: watcher, "127.0.0.1", read_port)  # type: ignore[misc]
         watchers.append(watcher)
+    consumer = await Consumer.begin(kafka) if kafka else None
     with connect(url, "bench load") as connection:
         async with asyncio.timeout(pace.number / pace.rate + PATIENCE_S):
             await asyncio.gather(*(watcher.ready.wait() for watcher in watchers))
@@ -272,10 +336,13 @@ async def watched(
             for number, watcher in enumerate(watchers):
                 watcher.want({f"T{n}": newest[f"T{n}"] for n in range(number % TENANTS, TRUCKS, TENANTS)})
             await asyncio.gather(*(watcher.complete.wait() for watcher in watchers))
+            counts_from = facts[0][2] + WARM_UP_S
+            if consumer is not None:
+                busy |= await consumer.end(head + len(facts), counts_from)
     latencies = [
         watcher.seen(key, version) - at
         for key, version, at in facts
-        if at >= facts[0][2] + WARM_UP_S
+        if at >= counts_from
         for watcher in watchers[int(key[1:]) % TENANTS :: TENANTS]
     ]
     return busy | {"p50": centile(latencies, 50), "p99": centile(latencies, 99), "facts_per_second": len(facts) / took}

@@ -17,6 +17,7 @@ from pathlib import Path
 import httpx
 
 from infra.local.home import Home
+from infra.local.kafka import Kafka
 from infra.local.postgres import Postgres
 from infra.operate import prepare
 from infra.settings import Settings
@@ -32,16 +33,29 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def house(postgres: Postgres) -> Iterator[tuple[dict[str, str], Settings]]:
+def house(postgres: Postgres, *, kafka: str | None = None) -> Iterator[tuple[dict[str, str], Settings]]:
     """Give the environment and settings of a local set-up over a server, with all tables and builds made."""
     with tempfile.TemporaryDirectory(prefix="fieldlog-bench-keys-") as directory:
         home = Home(Path(directory))
         home.postgres = postgres
         ports = {"FIELDLOG_WRITE_PORT": str(free_port()), "FIELDLOG_READ_PORT": str(free_port())}
-        environment = {**os.environ, **home.environment(), **ports, "FIELDLOG_LOG_LEVEL": "warning"}
+        publishing = {"KAFKA_BOOTSTRAP_SERVERS": kafka} if kafka else {}
+        environment = {**os.environ, **home.environment(), **ports, **publishing, "FIELDLOG_LOG_LEVEL": "warning"}
         settings = Settings.from_environment(environment)
         prepare(settings)
         yield environment, settings
+
+
+@contextlib.contextmanager
+def broker() -> Iterator[str]:
+    """Run a Kafka broker of our own meanwhile; gives its address."""
+    with tempfile.TemporaryDirectory(prefix="fieldlog-bench-kafka-") as directory:
+        kafka = Kafka(Path(directory))
+        kafka.start(Settings.from_environment().maven_url)
+        try:
+            yield kafka.bootstrap
+        finally:
+            kafka.kill()
 
 
 @contextlib.contextmanager

@@ -100,12 +100,13 @@ def facts(settings: Settings) -> list[Read]:
     return read(settings, Topics(settings.topic_prefix).all_facts())
 
 
-def rows(settings: Settings, view: str, version: int) -> dict[str, Any]:
-    """Return the rows of a view as a consumer of its topic has them: the last of each key."""
-    latest: dict[str, Any] = {}
-    for one in read(settings, [Topics(settings.topic_prefix).view(view, version)]):
-        latest[one.key] = one.value
-    return {key: value for key, value in latest.items() if value is not None}
+def rows(settings: Settings, *views: tuple[str, int]) -> dict[str, dict[str, Any]]:
+    """Return the rows of views as a consumer of their topics has them: the last of each key."""
+    names = {Topics(settings.topic_prefix).view(view, version): view for view, version in views}
+    latest: dict[str, dict[str, Any]] = {view: {} for view, _ in views}
+    for one in read(settings, names):
+        latest[names[one.topic]][one.key] = one.value
+    return {view: {key: row for key, row in found.items() if row is not None} for view, found in latest.items()}
 
 
 def table(settings: Settings, context: str, view: str) -> dict[str, Any]:
@@ -137,10 +138,11 @@ def assert_every_fact_once_and_in_order(settings: Settings) -> None:
 
 def assert_topics_equal_tables(settings: Settings) -> None:
     """What a consumer of each view's topic has is what its table holds."""
+    published = rows(
+        settings, *((view.name, context.version) for context in CONTEXTS.values() for view in context.views)
+    )
     for context in CONTEXTS.values():
         for view in context.views:
             kept = Table(view)
-            consumed = {
-                key: kept.read(json.dumps(value)) for key, value in rows(settings, view.name, context.version).items()
-            }
+            consumed = {key: kept.read(json.dumps(row)) for key, row in published[view.name].items()}
             assert consumed == table(settings, context.name, view.name), f"the topic of {view.name} differs"

@@ -142,7 +142,7 @@ def test_a_new_version_of_a_view_has_a_topic_of_its_own_complete(settings: Setti
             register(office, "T9")
             office.see("/trucks")
             wait_until_published(settings)
-    former, latter = rows(settings, "trucks", TRIPS), rows(settings, "trucks", TRIPS + 1)
+    former, latter = (rows(settings, ("trucks", version))["trucks"] for version in (TRIPS, TRIPS + 1))
     assert {f"{TENANT}/T{n}" for n in (1, 2, 3)} == former.keys()
     assert latter.keys() == former.keys() | {f"{TENANT}/T9"}
     assert all(latter[key] == former[key] for key in former)
@@ -180,7 +180,7 @@ def test_what_was_parked_is_published_once_it_is_readmitted(settings: Settings) 
             register(theirs, "T4")
             wait_until_folded(settings)
             wait_until_published(settings)
-        trucks = {key.rpartition("/")[2] for key in rows(settings, "trucks", TRIPS)}
+        trucks = {key.rpartition("/")[2] for key in rows(settings, ("trucks", TRIPS))["trucks"]}
         assert trucks == {"T1", "T4"}
         resume(settings)
         with projecting(settings):
