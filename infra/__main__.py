@@ -261,7 +261,7 @@ def doctor(as_json: Json = False) -> None:
 
 @app.command()
 def status(as_json: Json = False) -> None:
-    """Print how far the log, each view and the reactor are, and what is parked."""
+    """Print how far the log, each view, the reactor and the relay are, and what is parked."""
     from infra.operate import status as current
 
     found = current(here())
@@ -269,6 +269,8 @@ def status(as_json: Json = False) -> None:
         print(json.dumps(found))
         return
     console.print(f"The log is at position {found['head']}; the reactor at {found['reactor']['position']}.")
+    if found["relay"] is not None:
+        console.print(f"Published to Kafka: {', '.join(f'{name} {value}' for name, value in found['relay'].items())}.")
     _show("Views", found["views"], as_json=False)
 
 

@@ -15,6 +15,7 @@ from kafka.errors import KafkaError
 
 from infra.database import LOGINS, migrate
 from infra.kafka.clients import admin
+from infra.kafka.record import read_record
 from infra.local.kafka import KafkaNotThereError, find_java
 from infra.settings import Settings
 from infra.views.builds import drop_old_builds, ensure_builds
@@ -56,7 +57,9 @@ def prepare(settings: Settings) -> dict[str, list[str]]:
 
 
 def status(settings: Settings) -> dict[str, Any]:
-    """Return the log's head, each build's position and lag (facts and seconds), the reactor's, and what is parked."""
+    """Return the log's head, each build's position and lag (facts and seconds), the reactor's, what is parked, and how far
+    it is published, where Kafka is set.
+    """
     with psycopg.connect(settings.need("projector_url"), autocommit=True) as connection:
         views = [
             {
@@ -76,7 +79,21 @@ def status(settings: Settings) -> dict[str, Any]:
                       (select count(*) from fieldlog.parked_causes)"""
         ).fetchone()
     assert row is not None
-    return {"head": row[0], "views": views, "reactor": {"position": row[1] or 0, "parked_causes": row[2]}}
+    reactor = {"position": row[1] or 0, "parked_causes": row[2]}
+    return {"head": row[0], "views": views, "reactor": reactor, "relay": _published(settings)}
+
+
+def _published(settings: Settings) -> dict[str, Any] | None:
+    """Return the relay's own record; None where Kafka is not set, or nothing was published yet."""
+    if settings.kafka_bootstrap_servers is None:
+        return None
+    try:
+        record = read_record(settings)
+    except KafkaError as error:
+        return {"unknown": f"{type(error).__name__}: {error}".partition("\n")[0]}
+    if record is None:
+        return None
+    return {"log": record.log, "views": {context: followed.position for context, followed in record.views.items()}}
 
 
 def parked(settings: Settings) -> list[dict[str, Any]]:

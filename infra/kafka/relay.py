@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
 import msgspec
@@ -28,7 +28,7 @@ from infra.kafka.events import ChangedRow, Events, Message, UnknownStreamError
 from infra.kafka.record import KEY, Followed, Record, encode, holding, live_keys, read_record
 from infra.kafka.source import FIRST, Served, Source, is_gone
 from infra.kafka.topics import TopicMaker, Topics
-from infra.settings import Settings
+from infra.settings import Settings, SettingsError
 from projections.catalog import CONTEXTS
 
 log = logging.getLogger(__name__)
@@ -65,6 +65,7 @@ class _Round:
     log: int
     views: dict[str, Followed]
     more: bool
+    filled: bool = False
 
     @property
     def record(self) -> Record:
@@ -95,7 +96,9 @@ class Relay:
         while not self._stopping.is_set():
             try:
                 self._work()
-            except (psycopg.Error, KafkaError, UnknownStreamError) as error:
+            except (RelayError, SettingsError):
+                raise
+            except Exception as error:
                 reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
                 known = isinstance(error, KafkaError | UnknownStreamError | psycopg.OperationalError) or is_gone(error)
                 log.warning("relay begins anew", extra={"reason": reason}, exc_info=not known)
@@ -109,11 +112,14 @@ class Relay:
             if not self._take_lease(connection):
                 return
             self._source = Source(connection)
+            with self._source as source:  # so that what waits is known also while Kafka is away
+                self._oldest = source.recorded_after(self._record.log) if self._recorded_at else datetime.now(UTC)
             with closing(admin(self._settings)) as making, _producer(self._settings, self._topics.relay) as publishing:
                 self._maker = TopicMaker(making, self._topics, self._settings)
                 self._maker.ensure(self._all_topics())
                 self._publishing, self._committing = publishing, None
                 self._fills.clear()
+                self._limit = FACTS_BATCH
                 self._record = self._where_it_stopped()
                 self._follow(listener)
                 self._settle()
@@ -159,7 +165,8 @@ class Relay:
             began = time.monotonic()
             with self._source as source:
                 following = self._next(source)
-            if following.messages or (following.record != self._record and began - self._recorded_at > QUIET_S):
+            due = following.record != self._record and began - self._recorded_at > QUIET_S
+            if following.messages or following.filled or due:
                 self._publish(following)
             if following.more:
                 continue
@@ -215,6 +222,7 @@ class Relay:
                 gone = ChangedRow(UUID(tenant), view, followed.position, row_key, None)
                 following.messages.append(self._events.of_row(gone, followed.version))
         del self._fills[context]
+        following.filled = True
         return msgspec.structs.replace(followed, complete=True)
 
     def _changed(self, source: Source, context: str, served: Served, followed: Followed, following: _Round) -> Followed:

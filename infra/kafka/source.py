@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
@@ -72,6 +73,11 @@ class Source:
         rows = self._connection.execute(FACTS, [after, limit], binary=True).fetchall()
         return [StoredFact(*row) for row in rows]
 
+    def recorded_after(self, position: int) -> datetime | None:
+        """Return when the first fact after a position was recorded; None if there is none."""
+        row = self._connection.execute("select fieldlog.recorded_after(%s)", [position]).fetchone()
+        return row[0] if row is not None else None
+
     def head(self) -> int:
         """Return the position of the last fact."""
         row = self._connection.execute("select fieldlog.head()").fetchone()
@@ -109,6 +115,6 @@ def _quoted(context: str, build: int) -> str:
     return sql.Identifier(schema_of(context, build)).as_string()
 
 
-def is_gone(error: psycopg.Error) -> bool:
+def is_gone(error: Exception) -> bool:
     """Say whether an error means that a build was dropped while it was read."""
     return isinstance(error, psycopg.errors.UndefinedTable | psycopg.errors.InvalidSchemaName)

@@ -149,7 +149,9 @@ def find_java() -> str:
     home = os.environ.get("JAVA_HOME")
     java = str(Path(home) / "bin" / "java") if home else shutil.which("java")
     if java is None or not Path(java).exists():
-        raise KafkaNotThereError(f"Kafka needs Java {LEAST_JAVA} or newer, and there is no `java` on the PATH")
+        raise KafkaNotThereError(
+            f"Kafka needs Java {LEAST_JAVA} or newer, and there is no {java or '`java` on the PATH'}"
+        )
     said = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr
     version = said.partition('"')[2].partition('"')[0]
     major = version.removeprefix("1.").partition(".")[0].partition("-")[0]

@@ -2,7 +2,7 @@
 
 grant usage on schema fieldlog to fieldlog_relay;
 grant select on fieldlog.migrations, fieldlog.log, fieldlog.builds, fieldlog.views, fieldlog.parked to fieldlog_relay;
-grant execute on function fieldlog.head to fieldlog_relay;
+grant execute on function fieldlog.head, fieldlog.recorded_after to fieldlog_relay;
 create policy relay on fieldlog.log for select to fieldlog_relay using (true);
 create policy relay on fieldlog.parked for select to fieldlog_relay using (true);
 

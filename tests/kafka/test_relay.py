@@ -65,6 +65,23 @@ def test_a_day_of_two_organisations_is_published(house: House, settings: Setting
     assert_topics_equal_tables(settings)
 
 
+def test_what_does_not_fit_into_one_transaction_is_published_in_several(
+    house: House, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for limit, most in {"FACTS_BATCH": 7, "LARGEST_BATCH": 7, "ROWS_BATCH": 3, "WINDOW": 5}.items():
+        monkeypatch.setattr(f"infra.kafka.relay.{limit}", most)
+    Day(house.office()).whole()
+    wait_until_folded(settings)
+    with relaying(settings):
+        wait_until_published(settings)
+    Day(house.office(NEIGHBOUR)).whole()
+    wait_until_folded(settings)
+    with relaying(settings):
+        wait_until_published(settings)
+    assert_every_fact_once_and_in_order(settings)
+    assert_topics_equal_tables(settings)
+
+
 def test_a_fact_carries_what_the_log_has_of_it(house: House, settings: Settings) -> None:
     office = house.office()
     traced = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"

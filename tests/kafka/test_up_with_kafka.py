@@ -96,6 +96,15 @@ def test_what_comes_from_now_on_is_shown(running: Up) -> None:
     assert str(shown["attributes"]["subject"]).startswith("trucks/truck-1")  # type: ignore[index]
 
 
+def test_the_status_says_how_far_it_is_published(running: Up) -> None:
+    def published() -> bool | None:
+        said = json.loads(running.ask("status", "--json").stdout)
+        return (said["relay"]["log"] == said["head"]) or None
+
+    assert until(published)
+    assert "Published to Kafka: log " in running.ask("status").stdout
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
@@ -141,14 +150,13 @@ def test_a_second_start_finds_the_topics_of_the_first(tmp_path: Path) -> None:
 
 
 def test_a_machine_without_java_is_told_what_is_missing(tmp_path: Path) -> None:
-    path = {"PATH": str(tmp_path), "JAVA_HOME": ""}
     said = subprocess.run(
         [sys.executable, "-m", "infra", "up", "--kafka", "--no-demo", "--data", str(tmp_path / "data")],
-        env=environment() | path,
+        env=environment() | {"JAVA_HOME": "/nowhere"},
         capture_output=True,
         text=True,
         timeout=LONGEST_S,
         check=False,
     )
     assert said.returncode == 2
-    assert "Kafka needs Java 17 or newer, and there is no `java` on the PATH" in " ".join(said.stderr.split())
+    assert "Kafka needs Java 17 or newer, and there is no /nowhere/bin/java" in " ".join(said.stderr.split())
