@@ -84,6 +84,11 @@ class Settings(BaseModel):
     problems: str | None = Field(
         None, description="Base URL of the pages that describe problems; the write API's own by default"
     )
+    schemas: str | None = Field(
+        None,
+        pattern="^https?://[^/]+/(.*/)?$",
+        description="Base URL of the schemas of facts and rows, ending in a slash; the read API's own by default",
+    )
     cors_origins: str = Field("", description="Origins whose pages may call the APIs, separated by commas; * is any")
     write_port: int = Field(8001, ge=1, le=65535, description="Port of the write API")
     read_port: int = Field(8002, ge=1, le=65535, description="Port of the read API")
@@ -120,6 +125,11 @@ class Settings(BaseModel):
     def problems_url(self) -> str:
         """Where the pages that describe problems are."""
         return self.problems or f"http://{self.host}:{self.write_port}/problems/"
+
+    @property
+    def schemas_url(self) -> str:
+        """Where the schemas of facts and rows are."""
+        return self.schemas or f"http://{self.host}:{self.read_port}/schemas/"
 
     def need(self, name: str) -> Any:
         """Return a setting that this process cannot do without. Raises SettingsError if it is not set."""

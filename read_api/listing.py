@@ -92,14 +92,16 @@ class Filter:
 class Listing:
     """A list of a view's rows: how an item is shown (SQL over `t` and the joins), in which order, and what may be asked for.
 
-    `wanted` is the shape of its query; its fields named like `filters` are the conditions. `order` are columns of `t`, all
-    in the same direction, the last one unique. `own` is the filter that a driver cannot remove: the rows that are about him.
+    `shown` is the shape of an item, `wanted` that of the query; the query's fields named like `filters` are the conditions.
+    `order` are columns of `t`, all in the same direction, the last one unique. `own` is the filter that a driver cannot
+    remove: the rows that are about him.
     """
 
     name: str
     context: str
     view: str
     item: str
+    shown: type[Shown]
     order: Sequence[str]
     wanted: type[Paging]
     descending: bool = False

@@ -20,10 +20,14 @@ def documents() -> dict[str, Any]:
     return golden.documents()
 
 
-@pytest.mark.parametrize("name", ["describe.json", "openapi-write.json", "openapi-read.json"])
+@pytest.mark.parametrize("name", golden.documents_in(golden.FOLDER))
 def test_the_system_is_as_its_golden_file_says(name: str, documents: dict[str, Any]) -> None:
     found = golden.text_of(documents[name]).splitlines()
     assert found == (golden.FOLDER / name).read_text().splitlines(), ANEW
+
+
+def test_every_document_has_its_golden_file(documents: dict[str, Any]) -> None:
+    assert golden.documents_in(golden.FOLDER).keys() == documents.keys(), ANEW
 
 
 @pytest.mark.parametrize("name", CONTEXTS)
