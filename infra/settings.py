@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from base64 import b64decode
 from collections.abc import Mapping
@@ -44,8 +45,19 @@ def _url(value: SecretStr) -> SecretStr:
     return value
 
 
+def _options(value: SecretStr) -> SecretStr:
+    try:
+        options = json.loads(value.get_secret_value())
+    except ValueError:
+        options = None
+    if not isinstance(options, dict):
+        raise ValueError('must be a JSON object, such as {"security_protocol": "SSL"}')
+    return value
+
+
 Key = Annotated[SecretBytes, BeforeValidator(_key)]
 Url = Annotated[SecretStr, AfterValidator(_url)]
+KafkaOptions = Annotated[SecretStr, AfterValidator(_options)]
 
 
 def variable(name: str) -> str:
@@ -65,6 +77,7 @@ class Settings(BaseModel):
         None, description="URL with which projectors and the reactor read the log and write views"
     )
     reader_url: Url | None = Field(None, description="URL with which the read API reads, behind row-level security")
+    relay_url: Url | None = Field(None, description="URL with which the relay reads the log and the changes of views")
     redis_url: SecretStr | None = Field(
         None,
         description="URL of Redis; without it there is no shared cache, no rate limit, no presence and no edit lock",
@@ -72,6 +85,16 @@ class Settings(BaseModel):
     kafka_bootstrap_servers: str | None = Field(
         None, description="Brokers to which the relay publishes, `host:port` with commas between them"
     )
+    kafka_options: KafkaOptions = Field(
+        default_factory=lambda: SecretStr("{}"),
+        description="Further options of kafka-python's clients as JSON, such as `security_protocol`",
+    )
+    kafka_partitions: int = Field(6, ge=1, le=1_000, description="Partitions of topics that the relay makes")
+    kafka_replication: int = Field(1, ge=1, le=10, description="Replicas of topics that the relay makes")
+    topic_prefix: str = Field(
+        "fieldlog", pattern="^[a-zA-Z0-9._-]{1,100}$", description="What the names of all topics begin with"
+    )
+    source: str = Field("fieldlog", description="Which Fieldlog this is: the last part of `source` on published events")
     master_key: Key | None = Field(None, description="Wraps the keys of personal data: 32 bytes in base64")
     cursor_key: Key | None = Field(None, description="Signs page cursors and stream tickets: 32 bytes in base64")
     jwks: str | None = Field(None, description="Where the public keys of tokens are: an https URL, or a file")
@@ -100,6 +123,9 @@ class Settings(BaseModel):
         64, ge=1, description="Folded states that one write process remembers, in MiB of their facts"
     )
     row_cache_rows: int = Field(200_000, ge=1_000, description="View rows that one projector remembers")
+    maven_url: str = Field(
+        "https://repo1.maven.org/maven2", description="Where a local set-up fetches Kafka from, by Maven coordinates"
+    )
     site_radius_m: float = Field(
         200.0, gt=0, le=10_000, description="How near to a site a stop counts as dwell there, in metres"
     )

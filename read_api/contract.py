@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
+from functools import lru_cache
 from hashlib import sha256
 from typing import Annotated, Any
 from urllib.parse import urljoin
@@ -12,6 +12,7 @@ from fastapi import APIRouter, Header, Request, Response
 
 from infra.contract.asyncapi import asyncapi, facts_of_topics, views_of_topics
 from infra.contract.schemas import CONTENT_TYPE, fact_path, row_path, schemas
+from infra.kafka.topics import Topics
 from infra.settings import Settings
 from infra.web.problems import NOT_FOUND, ProblemError, encode
 from read_api.events import live
@@ -56,7 +57,7 @@ class Schemas(Shown):
 async def all_schemas(request: Request, if_none_match: IfNoneMatch = None) -> Response:
     """Which schemas there are, of which topics."""
     settings: Settings = request.app.state.settings
-    return _answer(_list(settings.schemas_url), JSON, if_none_match)
+    return _answer(_list(settings.schemas_url, Topics(settings.topic_prefix)), JSON, if_none_match)
 
 
 @router.get("/schemas/facts/{type}.json", response_class=Response, responses=SCHEMA)
@@ -75,7 +76,7 @@ async def row_schema(request: Request, view: str, if_none_match: IfNoneMatch = N
 async def described(request: Request, if_none_match: IfNoneMatch = None) -> Response:
     """Return the AsyncAPI document: every topic of facts and rows, and the live stream."""
     settings: Settings = request.app.state.settings
-    return _answer(_asyncapi(settings.schemas_url, settings.kafka_bootstrap_servers), JSON, if_none_match)
+    return _answer(_asyncapi(settings), JSON, if_none_match)
 
 
 def _schema(request: Request, path: str, if_none_match: str | None) -> Response:
@@ -88,27 +89,27 @@ def _schema(request: Request, path: str, if_none_match: str | None) -> Response:
     return _answer(known[path], CONTENT_TYPE, if_none_match)
 
 
-@cache
+@lru_cache(maxsize=8)
 def _schemas(base: str) -> Mapping[str, bytes]:
     return {path: encode(document) for path, document in schemas(base).items()}
 
 
-@cache
-def _asyncapi(base: str, brokers: str | None) -> bytes:
-    return encode(asyncapi(base, brokers, live()))
+@lru_cache(maxsize=8)
+def _asyncapi(settings: Settings) -> bytes:
+    return encode(asyncapi(settings, live()))
 
 
-@cache
-def _list(base: str) -> bytes:
-    topics: dict[str, list[str]] = {}
-    for topic, names in facts_of_topics().items():
+@lru_cache(maxsize=8)
+def _list(base: str, topics: Topics) -> bytes:
+    carried: dict[str, list[str]] = {}
+    for topic, names in facts_of_topics(topics).items():
         for name in names:
-            topics.setdefault(name, []).append(topic)
+            carried.setdefault(name, []).append(topic)
     views = [
         RowSchema(view=view.name, version=context.version, topic=topic, dataschema=base + row_path(context, view))
-        for topic, (context, view) in views_of_topics().items()
+        for topic, (context, view) in views_of_topics(topics).items()
     ]
-    facts = [FactSchema(type=name, topics=on, dataschema=base + fact_path(name)) for name, on in topics.items()]
+    facts = [FactSchema(type=name, topics=on, dataschema=base + fact_path(name)) for name, on in carried.items()]
     return Schemas(facts=facts, views=views, asyncapi=urljoin(base, "../asyncapi.json")).model_dump_json().encode()
 
 

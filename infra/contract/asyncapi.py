@@ -15,7 +15,8 @@ from urllib.parse import urljoin, urlsplit
 from domain.catalog import STREAMS, STREAMS_BY_CONTEXT
 from domain.kernel import COMMON_FACTS
 from infra.contract.schemas import Document, fact_path, row_path
-from infra.kafka.topics import FACTS_TOPICS, RELAY_TOPIC, view_topic
+from infra.kafka.topics import BOOKMARK, COMPACTED, KEPT, Topics
+from infra.settings import Settings
 from projections.catalog import CONTEXTS
 from projections.kernel import Context, View
 
@@ -51,13 +52,25 @@ OPTIONAL_HEADERS: Mapping[str, Document] = {
     "ce_causationid": TEXT,
     "ce_traceparent": {"type": "string", "pattern": "^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$"},
 }
-RELAYED = {
-    "type": "object",
-    "properties": {
-        "log": {"type": "integer", "description": "The position of the last fact that was published"},
-        "views": {"type": "object", "description": "How far the rows of each view were published"},
+INTEGER = {"type": "integer"}
+FOLLOWED: Mapping[str, Document] = {
+    "build": INTEGER,
+    "version": INTEGER,
+    "position": INTEGER | {"description": "The rows are published as they were at this position"},
+    "complete": {"type": "boolean", "description": "Whether every row was published at least once"},
+    "held": {
+        "type": "object",
+        "description": "Organisations whose facts wait to be folded, and until which position theirs are",
+        "additionalProperties": INTEGER,
     },
-    "required": ["log", "views"],
+}
+RECORD: Mapping[str, Document] = {
+    "log": INTEGER | {"description": "Every fact until this position is published"},
+    "views": {
+        "type": "object",
+        "description": "By context",
+        "additionalProperties": {"type": "object", "properties": FOLLOWED, "required": list(FOLLOWED)},
+    },
 }
 
 
@@ -72,34 +85,27 @@ class Live:
     schemas: Mapping[str, Document]
 
 
-def facts_of_topics() -> dict[str, list[str]]:
+def facts_of_topics(topics: Topics) -> dict[str, list[str]]:
     """Return the stored names that each topic carries."""
     return {
-        FACTS_TOPICS[streams[0].name]: [*(topic for stream in streams for topic in stream.facts), *COMMON_FACTS]
-        for streams in STREAMS_BY_CONTEXT.values()
+        topics.facts(context): [*(name for stream in streams for name in stream.facts), *COMMON_FACTS]
+        for context, streams in STREAMS_BY_CONTEXT.items()
     }
 
 
-def views_of_topics() -> dict[str, tuple[Context, View]]:
+def views_of_topics(topics: Topics) -> dict[str, tuple[Context, View]]:
     """Return the view whose rows each topic carries."""
-    return {view_topic(context, view): (context, view) for context in CONTEXTS.values() for view in context.views}
-
-
-def asyncapi(base: str, brokers: str | None, live: Live) -> Document:
-    """Return the document, given the base URL of schemas and the brokers if they are known."""
-    kafka = _brokers(brokers)
-    on_kafka = _refs("servers", kafka)
-    channels = {
-        **{topic: _facts(topic, names, base, on_kafka) for topic, names in facts_of_topics().items()},
-        **{topic: _rows(topic, *found, base, on_kafka) for topic, found in views_of_topics().items()},
-        RELAY_TOPIC: _relay(on_kafka),
-        "stream": {
-            "address": live.address,
-            "description": live.description,
-            "servers": _refs("servers", ["reading"]),
-            "messages": dict(live.messages),
-        },
+    return {
+        topics.view(view.name, context.version): (context, view)
+        for context in CONTEXTS.values()
+        for view in context.views
     }
+
+
+def asyncapi(settings: Settings, live: Live) -> Document:
+    """Return the document of this installation."""
+    described = _Kafka(settings)
+    channels = described.channels() | {"stream": _stream(live)}
     operations = {name: {"action": "send", "channel": {"$ref": f"#/channels/{name}"}} for name in channels}
     operations["stream"]["bindings"] = {"http": {"method": "GET", "query": live.query, "bindingVersion": "0.3.0"}}
     return {
@@ -111,7 +117,7 @@ def asyncapi(base: str, brokers: str | None, live: Live) -> Document:
             "license": {"name": "Apache-2.0"},
         },
         "defaultContentType": "application/json",
-        "servers": {**kafka, "reading": _reading(base)},
+        "servers": {**described.servers, "reading": _reading(settings.schemas_url)},
         "channels": channels,
         "operations": operations,
         "components": {
@@ -125,6 +131,78 @@ def asyncapi(base: str, brokers: str | None, live: Live) -> Document:
                 "ticket": {"type": "httpApiKey", "name": "ticket", "in": "query"},
             },
         },
+    }
+
+
+class _Kafka:
+    """The part of the document that is about Kafka: brokers, topics, and the messages on them."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._base, self._topics = settings.schemas_url, Topics(settings.topic_prefix)
+        self._partitions = settings.kafka_partitions
+        self.servers = _brokers(settings.kafka_bootstrap_servers)
+
+    def channels(self) -> dict[str, Document]:
+        """Return every topic."""
+        return {
+            **{topic: self._facts(topic, names) for topic, names in facts_of_topics(self._topics).items()},
+            **{topic: self._rows(topic, *found) for topic, found in views_of_topics(self._topics).items()},
+            self._topics.relay: self._record(),
+        }
+
+    def _facts(self, topic: str, names: Sequence[str]) -> Document:
+        classes = dict(_classes())
+        key = UUID | {
+            "description": "The identity of the record: the facts of one record are in one partition, in order"
+        }
+        messages = {name: self._message(name, classes[name], "FactHeaders", fact_path(name), key) for name in names}
+        what = "Facts as they were stored, in the order of the log within each record."
+        return self._channel(topic, what, KEPT, messages, self._partitions)
+
+    def _rows(self, topic: str, context: Context, view: View) -> Document:
+        kind, path = f"fieldlog.views.{view.name}.v{context.version}", row_path(context, view)
+        key = TEXT | {"description": "/".join(f"<{name}>" for name in ("organisation", *view.key))}
+        row = self._message(kind, view.row, "RowHeaders", path, key)
+        gone = {"description": "There is no such row any more.", "payload": {"type": "null"}}
+        what = "The latest row of each key; what a row was before is left out sooner or later."
+        return self._channel(topic, what, COMPACTED, {"row": row, "gone": row | gone}, self._partitions)
+
+    def _record(self) -> Document:
+        payload = {"type": "object", "properties": RECORD, "required": list(RECORD)}
+        messages = {"record": {"name": "record", "payload": payload, "bindings": _keyed({"const": "relay"})}}
+        what = "How far everything is published, written in one transaction with what is published."
+        return self._channel(self._topics.relay, what, BOOKMARK, messages, partitions=1)
+
+    def _channel(
+        self, topic: str, what: str, configuration: Mapping[str, str], messages: Document, partitions: int
+    ) -> Document:
+        kafka = {"partitions": partitions, "topicConfiguration": _configured(configuration)}
+        return {
+            "address": topic,
+            "description": what,
+            "servers": _refs("servers", self.servers),
+            "messages": messages,
+            "bindings": {"kafka": kafka | {"bindingVersion": KAFKA_BINDING}},
+        }
+
+    def _message(self, type_: str, cls: type, headers: str, path: str, key: Document) -> Document:
+        url = self._base + path
+        own = {"properties": {"ce_type": {"const": type_}, "ce_dataschema": {"const": url}}}
+        return {
+            "name": type_,
+            "description": cleandoc(cls.__doc__ or ""),
+            "headers": {"allOf": [{"$ref": f"#/components/schemas/{headers}"}, own]},
+            "payload": {"schemaFormat": SCHEMA_FORMAT, "schema": {"$ref": url}},
+            "bindings": _keyed(key),
+        }
+
+
+def _stream(live: Live) -> Document:
+    return {
+        "address": live.address,
+        "description": live.description,
+        "servers": _refs("servers", ["reading"]),
+        "messages": dict(live.messages),
     }
 
 
@@ -145,63 +223,15 @@ def _reading(base: str) -> Document:
     return {"host": place.netloc, **path, "protocol": place.scheme, "security": security}
 
 
-def _facts(topic: str, names: Sequence[str], base: str, servers: list[Document]) -> Document:
-    classes = dict(_classes())
-    key = UUID | {"description": "The identity of the record: the facts of one record are in one partition, in order"}
-    messages = {
-        name: _message(name, cleandoc(classes[name].__doc__ or ""), "FactHeaders", base + fact_path(name), key)
-        for name in names
-    }
-    description = "Facts as they were stored, in the order of the log within each record."
-    return _channel(topic, description, "delete", servers, messages)
-
-
-def _rows(topic: str, context: Context, view: View, base: str, servers: list[Document]) -> Document:
-    shown = "/".join(f"<{name}>" for name in view.key)
-    key = TEXT | {"description": f"<organisation>/{shown}"}
-    url = base + row_path(context, view)
-    messages = {
-        "row": _message(topic, cleandoc(view.row.__doc__ or ""), "RowHeaders", url, key),
-        "gone": _message(topic, "There is no such row any more.", "RowHeaders", url, key)
-        | {"payload": {"type": "null"}},
-    }
-    description = "The latest row of each key; what a row was before is left out sooner or later."
-    return _channel(topic, description, "compact", servers, messages)
-
-
-def _relay(servers: list[Document]) -> Document:
-    what = "How far the relay has come, written in one transaction with what it publishes. Not for consumers."
-    key = {"const": "relay"}
-    messages = {"stopped": {"name": "stopped", "payload": RELAYED, "bindings": {"kafka": _keyed(key)}}}
-    return _channel(RELAY_TOPIC, what, "compact", servers, messages, partitions=1)
-
-
-def _channel(
-    topic: str, description: str, cleanup: str, servers: list[Document], messages: Document, **bound: int
-) -> Document:
-    kafka = {"topicConfiguration": {"cleanup.policy": [cleanup]}, **bound, "bindingVersion": KAFKA_BINDING}
-    return {
-        "address": topic,
-        "description": description,
-        "servers": servers,
-        "messages": messages,
-        "bindings": {"kafka": kafka},
-    }
-
-
-def _message(type_: str, description: str, headers: str, schema: str, key: Document) -> Document:
-    own = {"properties": {"ce_type": {"const": type_}, "ce_dataschema": {"const": schema}}}
-    return {
-        "name": type_,
-        "description": description,
-        "headers": {"allOf": [{"$ref": f"#/components/schemas/{headers}"}, own]},
-        "payload": {"schemaFormat": SCHEMA_FORMAT, "schema": {"$ref": schema}},
-        "bindings": {"kafka": _keyed(key)},
-    }
+def _configured(configuration: Mapping[str, str]) -> Document:
+    """Return what a consumer has to know of a topic's configuration, typed as the binding has it."""
+    cleanup = {"cleanup.policy": configuration["cleanup.policy"].split(",")}
+    numbers = ("retention.ms", "retention.bytes", "max.message.bytes")
+    return cleanup | {name: int(configuration[name]) for name in numbers if name in configuration}
 
 
 def _keyed(key: Document) -> Document:
-    return {"key": key, "bindingVersion": KAFKA_BINDING}
+    return {"kafka": {"key": key, "bindingVersion": KAFKA_BINDING}}
 
 
 def _headers(always: Mapping[str, Document] | None = None, sometimes: Mapping[str, Document] | None = None) -> Document:

@@ -12,7 +12,8 @@ import pytest
 
 from infra.contract.asyncapi import asyncapi, facts_of_topics
 from infra.contract.schemas import schemas
-from infra.kafka.topics import FACTS_TOPICS, RELAY_TOPIC, view_topic
+from infra.kafka.topics import Topics
+from infra.settings import Settings
 from projections.catalog import CONTEXTS
 from read_api.events import live
 from read_api.live import LIVE
@@ -23,7 +24,16 @@ from tests.views.house import House
 from tests.views.watch import watching
 
 BASE = "https://example.org/field/schemas/"
-DOCUMENT = asyncapi(BASE, "one:9092, two:9092", live())
+TOPICS = Topics()
+
+
+def described(brokers: str | None = "one:9092, two:9092", **more: str) -> Any:
+    """Return the document of an installation with these brokers."""
+    known = {} if brokers is None else {"KAFKA_BOOTSTRAP_SERVERS": brokers}
+    return asyncapi(Settings.from_environment({"FIELDLOG_SCHEMAS": BASE, **known, **more}), live())
+
+
+DOCUMENT = described()
 CHANNELS = DOCUMENT["channels"]
 
 
@@ -37,13 +47,13 @@ def references(value: Any) -> Iterator[str]:
 
 @pytest.mark.parametrize("brokers", [None, "one:9092", "one:9092,two:9092"])
 def test_the_document_is_valid_by_the_official_schema(brokers: str | None) -> None:
-    assert wrong_asyncapi(asyncapi(BASE, brokers, live())) == []
+    assert wrong_asyncapi(described(brokers)) == []
 
 
 def test_the_official_schema_finds_what_is_wrong() -> None:
     places: list[tuple[str, ...]] = [
         ("operations", "stream", "action"),
-        ("channels", RELAY_TOPIC, "bindings", "kafka", "partitions"),
+        ("channels", TOPICS.relay, "bindings", "kafka", "partitions"),
         ("channels", "fieldlog.facts.trips", "messages", "trips.started.v1", "bindings", "kafka", "bindingVersion"),
         ("components", "schemas", "FactHeaders", "required"),
         ("servers", "kafka", "host"),
@@ -68,15 +78,15 @@ def test_every_reference_leads_to_a_part_of_the_document_or_to_a_schema_that_is_
 
 
 def test_every_topic_and_the_live_stream_are_in_it() -> None:
-    views = [view_topic(context, view) for context in CONTEXTS.values() for view in context.views]
+    views = [TOPICS.view(view.name, context.version) for context in CONTEXTS.values() for view in context.views]
     addresses = [channel["address"] for channel in CHANNELS.values()]
-    assert sorted(addresses) == sorted([*set(FACTS_TOPICS.values()), *views, RELAY_TOPIC, "/stream"])
+    assert sorted(addresses) == sorted([*TOPICS.all_facts(), *views, TOPICS.relay, "/stream"])
     assert {one["channel"]["$ref"].rpartition("/")[2] for one in DOCUMENT["operations"].values()} == CHANNELS.keys()
     assert {one["action"] for one in DOCUMENT["operations"].values()} == {"send"}
 
 
 def test_every_kind_of_fact_is_a_message_of_its_topic() -> None:
-    for topic, names in facts_of_topics().items():
+    for topic, names in facts_of_topics(TOPICS).items():
         assert list(CHANNELS[topic]["messages"]) == names
         for name, message in CHANNELS[topic]["messages"].items():
             assert message["payload"]["schema"]["$ref"] == f"{BASE}facts/{name}.json"
@@ -86,7 +96,15 @@ def test_topics_of_rows_are_compacted_and_those_of_facts_are_not() -> None:
     for name, channel in CHANNELS.items():
         if name != "stream":
             policy = "delete" if name.startswith("fieldlog.facts.") else "compact"
-            assert channel["bindings"]["kafka"]["topicConfiguration"] == {"cleanup.policy": [policy]}
+            assert channel["bindings"]["kafka"]["topicConfiguration"]["cleanup.policy"] == [policy]
+
+
+def test_topics_are_described_as_the_settings_make_them() -> None:
+    ours = described(FIELDLOG_TOPIC_PREFIX="ours", FIELDLOG_KAFKA_PARTITIONS="48")["channels"]
+    assert {name.partition(".")[0] for name in ours} == {"ours", "stream"}
+    partitions = {name: one["bindings"]["kafka"]["partitions"] for name, one in ours.items() if name != "stream"}
+    assert partitions == {name: 1 if name == "ours.relay" else 48 for name in partitions}
+    assert ours["ours.facts.trips"]["bindings"]["kafka"]["topicConfiguration"]["retention.ms"] == -1
 
 
 def test_servers_are_the_brokers_and_where_the_schemas_are() -> None:
@@ -100,7 +118,7 @@ def test_servers_are_the_brokers_and_where_the_schemas_are() -> None:
 
 
 def test_brokers_that_are_not_known_are_not_made_up() -> None:
-    kafka = asyncapi(BASE, None, live())["servers"]["kafka"]
+    kafka = described(None)["servers"]["kafka"]
     assert kafka["host"] == "{brokers}"
     assert "KAFKA_BOOTSTRAP_SERVERS" in kafka["variables"]["brokers"]["description"]
 

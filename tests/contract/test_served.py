@@ -10,7 +10,7 @@ import pytest
 
 from infra.contract.asyncapi import asyncapi
 from infra.contract.schemas import schemas
-from infra.kafka.topics import FACTS_TOPICS
+from infra.kafka.topics import Topics
 from infra.settings import Settings, SettingsError
 from read_api.app import ReadApi
 from read_api.events import live
@@ -22,10 +22,15 @@ BASE = "https://example.org/schemas/"
 
 
 @pytest.fixture(scope="module")
-def reading(house: House) -> Iterator[httpx.Client]:
-    """A client without a token, of a read API that others know by another address."""
-    known = house.settings.model_copy(update={"schemas": BASE, "kafka_bootstrap_servers": "broker:9092"})
-    with to_the_end(ReadApi(known).app()) as url, httpx.Client(base_url=url) as client:
+def settings(house: House) -> Settings:
+    """Settings of a read API that others know by another address."""
+    return house.settings.model_copy(update={"schemas": BASE, "kafka_bootstrap_servers": "broker:9092"})
+
+
+@pytest.fixture(scope="module")
+def reading(settings: Settings) -> Iterator[httpx.Client]:
+    """A client of it without a token."""
+    with to_the_end(ReadApi(settings).app()) as url, httpx.Client(base_url=url) as client:
         yield client
 
 
@@ -50,14 +55,14 @@ def test_the_list_says_which_topics_carry_what(reading: httpx.Client) -> None:
     assert {one["type"] for one in listed["facts"]} == set(samples.stored_names())
     everywhere = [one for one in listed["facts"] if len(one["topics"]) > 1]
     assert [one["type"] for one in everywhere] == ["fieldlog.reaction-refused.v1"]
-    assert everywhere[0]["topics"] == list(dict.fromkeys(FACTS_TOPICS.values()))
+    assert everywhere[0]["topics"] == Topics().all_facts()
     for one in listed["views"]:
         assert one["topic"] == f"fieldlog.views.{one['view']}.v{one['version']}"
 
 
-def test_the_description_of_the_streams_is_served(reading: httpx.Client) -> None:
+def test_the_description_of_the_streams_is_served(reading: httpx.Client, settings: Settings) -> None:
     assert reading.get("/schemas").json()["asyncapi"] == "https://example.org/asyncapi.json"
-    assert reading.get("/asyncapi.json").json() == asyncapi(BASE, "broker:9092", live())
+    assert reading.get("/asyncapi.json").json() == asyncapi(settings, live())
 
 
 @pytest.mark.parametrize(

@@ -57,12 +57,11 @@ def contract() -> dict[str, Any]:
             "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9092",
         }
     )
-    base = settings.schemas_url
     return {
         "openapi-write.json": openapi(WriteApi(settings).app()),
         "openapi-read.json": openapi(ReadApi(settings).app()),
-        "asyncapi.json": asyncapi(base, settings.kafka_bootstrap_servers, live()),
-        **{f"schemas/{path}": document for path, document in schemas(base).items()},
+        "asyncapi.json": asyncapi(settings, live()),
+        **{f"schemas/{path}": document for path, document in schemas(settings.schemas_url).items()},
     }
 
 
