@@ -7,7 +7,7 @@ breaks nobody. What facts were is final; other breaks are allowed where CHANGELO
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tests.contract.differences import Difference, Document, Shape, Side, Walk
@@ -80,10 +80,12 @@ def _row(old: Document, new: Document | None, topics: Mapping[str, str]) -> Iter
 
 def _streams(old: Document, new: Document) -> Iterator[Break]:
     channels = new.get("channels", {})
+    yield from _missing(
+        [one["address"] for one in old["channels"].values()], [one["address"] for one in channels.values()]
+    )
     for name, before in old["channels"].items():
         now = channels.get(name)
         if now is None:
-            yield _without(before["address"], [one["address"] for one in channels.values()])
             continue
         final = ".facts." in before["address"]
         for sentence in _channel(before, now, Shape({}, old), Shape({}, new)):
@@ -94,14 +96,20 @@ def _streams(old: Document, new: Document) -> Iterator[Break]:
             yield Break(sentence)
 
 
-def _without(address: str, there: list[str]) -> Break:
-    found = VIEW_TOPIC.fullmatch(address)
-    if found is None:
-        return Break(f"{address} is gone: whoever follows it gets nothing more.", final=".facts." in address)
-    later = [one for one in there if (other := VIEW_TOPIC.fullmatch(one)) and other[1] == found[1]]
-    if not later:
-        return Break(f"{address} is gone: its consumers have nothing to move to.")
-    return Break(f"{address} is not continued: its consumers must move to {later[0]}.")
+def _missing(old: Iterable[str], new: Sequence[str]) -> Iterator[Break]:
+    """Yield which topics are no more; those of a new version of their context's views in one sentence."""
+    later = {found[1]: found[2] for one in new if (found := VIEW_TOPIC.fullmatch(one))}
+    moved: dict[tuple[str, str], list[str]] = {}
+    for address in (one for one in old if one not in new):
+        found = VIEW_TOPIC.fullmatch(address)
+        if found is None:
+            yield Break(f"{address} is gone: whoever follows it gets nothing more.", final=".facts." in address)
+        elif found[1] in later:
+            moved.setdefault((found[2], later[found[1]]), []).append(found[1])
+        else:
+            yield Break(f"{address} is gone: its consumers have nothing to move to.")
+    for (before, now), topics in moved.items():
+        yield Break(f"The topics {', '.join(topics)} end with v{before}: their consumers must move to v{now}.")
 
 
 def _channel(before: Document, now: Document, old: Shape, new: Shape) -> Iterator[str]:

@@ -449,13 +449,16 @@ def test_whatever_breaks_readers_of_facts_is_final() -> None:
         assert {one.final for one in breaks(OLD, changed(place, value)) if one.sentence == sentence} == {of_facts}
 
 
-def test_a_new_version_of_a_view_says_where_its_consumers_go() -> None:
+def test_a_new_version_of_views_says_where_their_consumers_go() -> None:
     new: Any = deepcopy(OLD)
     new["schemas/views/trips.v3.json"] = {**new.pop(R), "properties": {}}
     new[S]["channels"]["fieldlog.views.trips.v3"] = kafka("fieldlog.views.trips.v3", "compact", row=ROW["$id"])
     del new[S]["channels"]["fieldlog.views.trips.v2"]
-    said = "fieldlog.views.trips.v2 is not continued: its consumers must move to fieldlog.views.trips.v3."
-    assert breaks(OLD, new) == [Break(said)]
+    new[S]["channels"]["fieldlog.views.sites.v3"] = kafka("fieldlog.views.sites.v3", "compact")
+    old: Any = deepcopy(OLD)
+    old[S]["channels"]["fieldlog.views.sites.v2"] = kafka("fieldlog.views.sites.v2", "compact")
+    said = "The topics fieldlog.views.trips, fieldlog.views.sites end with v2: their consumers must move to v3."
+    assert breaks(old, new) == [Break(said)]
 
 
 LENIENT: list[tuple[tuple[Any, ...], Any]] = [
