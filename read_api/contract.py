@@ -14,6 +14,7 @@ from infra.contract.asyncapi import asyncapi, facts_of_topics, views_of_topics
 from infra.contract.schemas import CONTENT_TYPE, fact_path, row_path, schemas
 from infra.kafka.topics import Topics
 from infra.settings import Settings
+from infra.web.problems import CONTENT_TYPE as PROBLEM
 from infra.web.problems import NOT_FOUND, ProblemError, encode
 from read_api.events import live
 from read_api.kernel import same_tag
@@ -23,7 +24,10 @@ router = APIRouter(tags=["contract"])
 
 KEPT_S = 86_400
 JSON = "application/json"
-SCHEMA: dict[int | str, dict[str, Any]] = {200: {"description": "A JSON Schema", "content": {CONTENT_TYPE: {}}}}
+SCHEMA: dict[int | str, dict[str, Any]] = {
+    200: {"description": "A JSON Schema", "content": {CONTENT_TYPE: {}}},
+    404: {"description": "There is none; the problem says which there are", "content": {PROBLEM: {}}},
+}
 
 IfNoneMatch = Annotated[str | None, Header()]
 

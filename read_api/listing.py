@@ -23,10 +23,17 @@ MOST_COUNTED = 1_000
 MOST_ITEMS = 200
 
 
-class Shown(BaseModel):
-    """The shape of an answer, as the OpenAPI page and the tests know it; answers themselves come as JSON from the database."""
+def _opened(schema: dict[str, Any]) -> None:
+    schema.pop("additionalProperties")
 
-    model_config = ConfigDict(extra="forbid")
+
+class Shown(BaseModel):
+    """The shape of an answer, as the OpenAPI page and the tests know it; answers themselves come as JSON from the database.
+
+    Nothing else is answered, but clients are told to tolerate what comes later.
+    """
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra=_opened)
 
 
 class Total(Shown):

@@ -6,6 +6,7 @@ Everything is sent by us; payloads are the schemas that the read API serves. The
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import cleandoc
@@ -140,7 +141,7 @@ class _Kafka:
     def __init__(self, settings: Settings) -> None:
         self._base, self._topics = settings.schemas_url, Topics(settings.topic_prefix)
         self._partitions = settings.kafka_partitions
-        self.servers = _brokers(settings.kafka_bootstrap_servers)
+        self.servers = _brokers(settings)
 
     def channels(self) -> dict[str, Document]:
         """Return every topic."""
@@ -206,13 +207,15 @@ def _stream(live: Live) -> Document:
     }
 
 
-def _brokers(brokers: str | None) -> dict[str, Document]:
-    if not brokers:
+def _brokers(settings: Settings) -> dict[str, Document]:
+    options = json.loads(settings.kafka_options.get_secret_value())
+    protocol = "kafka-secure" if "SSL" in str(options.get("security_protocol")) else "kafka"
+    hosts = [host.strip() for host in (settings.kafka_bootstrap_servers or "").split(",") if host.strip()]
+    if not hosts:
         unknown = {"description": " ".join(NO_BROKERS.split())}
-        return {"kafka": {"host": "{brokers}", "protocol": "kafka", "variables": {"brokers": unknown}}}
-    hosts = [host.strip() for host in brokers.split(",") if host.strip()]
+        return {"kafka": {"host": "{brokers}", "protocol": protocol, "variables": {"brokers": unknown}}}
     names = ["kafka", *(f"kafka-{number}" for number in range(2, len(hosts) + 1))]
-    return {name: {"host": host, "protocol": "kafka"} for name, host in zip(names, hosts, strict=True)}
+    return {name: {"host": host, "protocol": protocol} for name, host in zip(names, hosts, strict=True)}
 
 
 def _reading(base: str) -> Document:

@@ -117,8 +117,18 @@ def test_servers_are_the_brokers_and_where_the_schemas_are() -> None:
     assert (servers["reading"]["protocol"], servers["reading"]["pathname"]) == ("https", "/field/")
 
 
-def test_brokers_that_are_not_known_are_not_made_up() -> None:
-    kafka = described(None)["servers"]["kafka"]
+@pytest.mark.parametrize(
+    ("security", "protocol"), [("SSL", "kafka-secure"), ("SASL_SSL", "kafka-secure"), ("SASL_PLAINTEXT", "kafka")]
+)
+def test_brokers_are_secure_if_the_relay_speaks_to_them_so(security: str, protocol: str) -> None:
+    options = json.dumps({"security_protocol": security})
+    assert described(FIELDLOG_KAFKA_OPTIONS=options)["servers"]["kafka"]["protocol"] == protocol
+    assert DOCUMENT["servers"]["kafka"]["protocol"] == "kafka"
+
+
+@pytest.mark.parametrize("brokers", [None, "", " , "])
+def test_brokers_that_are_not_known_are_not_made_up(brokers: str | None) -> None:
+    kafka = described(brokers)["servers"]["kafka"]
     assert kafka["host"] == "{brokers}"
     assert "KAFKA_BOOTSTRAP_SERVERS" in kafka["variables"]["brokers"]["description"]
 

@@ -67,6 +67,13 @@ def test_readers_tolerate_a_field_that_they_do_not_know_and_we_publish_none(topi
 
 
 @pytest.mark.parametrize("topic", ENCRYPTED)
+def test_schemas_say_which_fields_are_encrypted(topic: str) -> None:
+    plain = json.loads(samples.read(topic)["state"])
+    encrypted = {name for name, value in stored(topic).items() if value != plain[name]}
+    assert {name for name, one in of_fact(topic)["properties"].items() if "x-personal" in one} == encrypted
+
+
+@pytest.mark.parametrize("topic", ENCRYPTED)
 def test_personal_data_in_the_clear_is_not_as_the_schema_says(topic: str) -> None:
     assert wrong(of_fact(topic), json.loads(samples.read(topic)["state"]))
 
