@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint golden
+.PHONY: help install run test lint golden release
 PYTHON ?= python3
 
 help:  ## Say what can be made
@@ -26,3 +26,6 @@ lint: install  ## Check style, types and import rules
 
 golden: install  ## Write the golden files anew, but no sample of a fact that has one
 	.venv/bin/python -m tests.house.golden
+
+release: golden  ## Take the contract with consumers, as it stands, for that of the last release
+	.venv/bin/python -m tests.house.golden release

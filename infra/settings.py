@@ -108,7 +108,9 @@ class Settings(BaseModel):
         None, description="Base URL of the pages that describe problems; the write API's own by default"
     )
     schemas: str | None = Field(
-        None, description="Base URL of the schemas of facts and rows; the read API's own by default"
+        None,
+        pattern="^https?://[^/]+/(.*/)?$",
+        description="Base URL of the schemas of facts and rows, ending in a slash; the read API's own by default",
     )
     cors_origins: str = Field("", description="Origins whose pages may call the APIs, separated by commas; * is any")
     write_port: int = Field(8001, ge=1, le=65535, description="Port of the write API")

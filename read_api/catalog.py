@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from fastapi import APIRouter
 
-from read_api import log, stream, tenants
+from read_api import contract, log, stream, tenants
 from read_api.trips import drivers, fleet, payroll, sites, tracks, trips, trucks
 
 ROUTERS: Sequence[APIRouter] = (
@@ -18,4 +18,5 @@ ROUTERS: Sequence[APIRouter] = (
     tenants.router,
     stream.router,
     log.router,
+    contract.router,
 )

@@ -86,7 +86,7 @@ class Asking:
             "Vary": VARY,
             **headers,
         }
-        if self.if_none_match is not None and _same_tag(self.if_none_match, etag):
+        if self.if_none_match is not None and same_tag(self.if_none_match, etag):
             return Response(status_code=304, headers=named)
         return Response(body, headers=named, media_type="application/json")
 
@@ -154,7 +154,7 @@ def _hash(parts: Any) -> str:
     return sha256(msgspec.json.encode(parts)).hexdigest()[:16]
 
 
-def _same_tag(if_none_match: str, etag: str) -> bool:
+def same_tag(if_none_match: str, etag: str) -> bool:
     """Compare entity tags weakly (RFC 9110, 13.1.2)."""
     tags = {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}
     return "*" in tags or etag.removeprefix("W/") in tags

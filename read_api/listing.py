@@ -23,10 +23,17 @@ MOST_COUNTED = 1_000
 MOST_ITEMS = 200
 
 
-class Shown(BaseModel):
-    """The shape of an answer, as the OpenAPI page and the tests know it; answers themselves come as JSON from the database."""
+def _opened(schema: dict[str, Any]) -> None:
+    schema.pop("additionalProperties")
 
-    model_config = ConfigDict(extra="forbid")
+
+class Shown(BaseModel):
+    """The shape of an answer, as the OpenAPI page and the tests know it; answers themselves come as JSON from the database.
+
+    Nothing else is answered, but clients are told to tolerate what comes later.
+    """
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra=_opened)
 
 
 class Total(Shown):
@@ -92,14 +99,16 @@ class Filter:
 class Listing:
     """A list of a view's rows: how an item is shown (SQL over `t` and the joins), in which order, and what may be asked for.
 
-    `wanted` is the shape of its query; its fields named like `filters` are the conditions. `order` are columns of `t`, all
-    in the same direction, the last one unique. `own` is the filter that a driver cannot remove: the rows that are about him.
+    `shown` is the shape of an item, `wanted` that of the query; the query's fields named like `filters` are the conditions.
+    `order` are columns of `t`, all in the same direction, the last one unique. `own` is the filter that a driver cannot
+    remove: the rows that are about him.
     """
 
     name: str
     context: str
     view: str
     item: str
+    shown: type[Shown]
     order: Sequence[str]
     wanted: type[Paging]
     descending: bool = False

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-
-from kafka.admin import KafkaAdminClient
+from typing import TYPE_CHECKING
 
 from domain.catalog import STREAMS_BY_CONTEXT
 from infra.settings import Settings
+
+if TYPE_CHECKING:  # the read API names topics and talks to no broker
+    from kafka.admin import KafkaAdminClient
 
 CONTEXT_OF: Mapping[str, str] = {
     stream.name: context for context, streams in STREAMS_BY_CONTEXT.items() for stream in streams

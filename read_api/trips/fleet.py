@@ -79,6 +79,7 @@ DASHBOARD = Listing(
     view="fleet",
     wanted=Paging,
     item=ITEM,
+    shown=Dashboard,
     joins=JOINS,
     order=("t.name",),
     readers=OFFICE,

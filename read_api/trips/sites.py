@@ -49,6 +49,7 @@ SITES = Listing(
     view="sites",
     wanted=Wanted,
     item=ITEM,
+    shown=Site,
     order=("t.name", "t.id"),
     filters={"status": Filter("status")},
     max_age=60,

@@ -42,6 +42,7 @@ TRUCKS = Listing(
     view="trucks",
     wanted=Wanted,
     item=ITEM,
+    shown=Truck,
     order=("t.number", "t.id"),
     filters={"status": Filter("status")},
 )

@@ -2,6 +2,7 @@
 
 `make golden` writes them anew, with the parts of README.md that follow from the code. Two things it does not do: it never
 touches a sample of a fact that exists, and it does not accept other folds under the version of a context that was there before.
+`make release` copies the contract among them (schemas, AsyncAPI, OpenAPI) to `released`: what consumers rely on from then on.
 """
 
 from __future__ import annotations
@@ -15,11 +16,14 @@ from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from hashlib import sha256
+from pathlib import Path
 from types import FunctionType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import httpx
 
+from infra.contract.asyncapi import asyncapi
+from infra.contract.schemas import schemas
 from infra.describe import describe
 from infra.settings import Settings
 from infra.web.edge import App
@@ -27,11 +31,13 @@ from infra.web.logs import configure
 from projections.catalog import CONTEXTS
 from projections.kernel import Context
 from read_api.app import ReadApi
+from read_api.events import live
 from tests.house import readme, samples
 from tests.house.source import ROOT, Source, sources
 from write_api.app import WriteApi
 
 FOLDER = ROOT / "tests" / "golden"
+RELEASED = FOLDER / "released"
 RAISE = """The folds or rows of the context {name!r} are others than before, under the same version {version}: raise `version` in
 projections/catalog.py, so that its views are built anew, and run `make golden`. If every row stays as it is (a new name, another
 order of functions), take {name!r} out of tests/golden/views.json instead and run `make golden`: the review sees that."""
@@ -39,14 +45,43 @@ order of functions), take {name!r} out of tests/golden/views.json instead and ru
 
 def documents() -> dict[str, Any]:
     """Return the documents that follow from the code alone, by file name."""
+    return {"describe.json": describe(), **contract()}
+
+
+def contract() -> dict[str, Any]:
+    """Return the documents that consumers rely on, by file name."""
     settings = Settings.from_environment(
-        {"FIELDLOG_JWKS": "jwks.json", "FIELDLOG_CURSOR_KEY": b64encode(bytes(32)).decode()}
+        {
+            "FIELDLOG_JWKS": "jwks.json",
+            "FIELDLOG_CURSOR_KEY": b64encode(bytes(32)).decode(),
+            "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9092",
+        }
     )
     return {
-        "describe.json": describe(),
         "openapi-write.json": openapi(WriteApi(settings).app()),
         "openapi-read.json": openapi(ReadApi(settings).app()),
+        "asyncapi.json": asyncapi(settings, live()),
+        **{f"schemas/{path}": document for path, document in schemas(settings.schemas_url).items()},
     }
+
+
+def documents_in(folder: Path) -> dict[str, Any]:
+    """Return the documents of a folder, by file name; samples of facts and former contracts are none of them."""
+    files = {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*.json"))}
+    return {
+        name: json.loads(path.read_text())
+        for name, path in files.items()
+        if not name.startswith(("facts/", "released/")) and name != "views.json"
+    }
+
+
+def write(folder: Path, found: Mapping[str, Any]) -> None:
+    """Let a folder hold these documents, and no others but those that are written elsewhere."""
+    for name in documents_in(folder).keys() - found.keys() if folder.exists() else ():
+        (folder / name).unlink()
+    for name, document in found.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text_of(document))
 
 
 def openapi(app: App) -> Any:
@@ -167,9 +202,7 @@ def main() -> None:
     """Write all golden files and the parts of the README; end with a sentence where a version must be raised first."""
     configure("error")
     readme.FILE.write_text(readme.filled(readme.FILE.read_text()))
-    FOLDER.mkdir(exist_ok=True)
-    for name, document in documents().items():
-        (FOLDER / name).write_text(text_of(document))
+    write(FOLDER, documents())
     for topic in samples.write_missing():
         print(f"new sample: {topic}")
     kept, found = kept_views(), views()
@@ -186,5 +219,10 @@ def _same_version_other_folds(kept: Mapping[str, Any], found: Mapping[str, Any])
     return bool(kept["version"] == found["version"] and kept["digest"] != found["digest"])
 
 
+def release() -> None:
+    """Take the contract as its golden files have it for that of the last release."""
+    write(RELEASED, {name: one for name, one in documents_in(FOLDER).items() if name != "describe.json"})
+
+
 if __name__ == "__main__":
-    main()
+    release() if sys.argv[1:] == ["release"] else main()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,10 +21,24 @@ def documents() -> dict[str, Any]:
     return golden.documents()
 
 
-@pytest.mark.parametrize("name", ["describe.json", "openapi-write.json", "openapi-read.json"])
+@pytest.mark.parametrize("name", golden.documents_in(golden.FOLDER))
 def test_the_system_is_as_its_golden_file_says(name: str, documents: dict[str, Any]) -> None:
     found = golden.text_of(documents[name]).splitlines()
     assert found == (golden.FOLDER / name).read_text().splitlines(), ANEW
+
+
+def test_every_document_has_its_golden_file(documents: dict[str, Any]) -> None:
+    assert golden.documents_in(golden.FOLDER).keys() == documents.keys(), ANEW
+
+
+def test_documents_that_are_no_more_are_removed_and_samples_are_not(tmp_path: Path) -> None:
+    for name in ("gone.json", "schemas/facts/gone.json", "facts/sample.json", "released/former.json", "views.json"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("{}")
+    golden.write(tmp_path, {"schemas/new.json": {"so": "it is"}})
+    assert golden.documents_in(tmp_path) == {"schemas/new.json": {"so": "it is"}}
+    kept = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.json")}
+    assert kept == {"schemas/new.json", "facts/sample.json", "released/former.json", "views.json"}
 
 
 @pytest.mark.parametrize("name", CONTEXTS)

@@ -26,7 +26,7 @@ SHARED = {
     "domain": {"", "kernel", "catalog", "roles"},
     "commands": {"", "kernel", "catalog", "reactions"},
     "projections": {"", "kernel", "catalog"},
-    "read_api": {"", "kernel", "catalog", "app", "listing", "live", "log", "sealing", "stream"},
+    "read_api": {"", "kernel", "catalog", "app", "contract", "events", "listing", "live", "log", "sealing", "stream"},
 }
 TABLES = {"catalog", "reactions", "app", "live"}
 

@@ -36,6 +36,7 @@ QUESTIONS = {
     "/tenants/{id}": [f"/tenants/{TENANT}"],
     "/log": ["/log", "/log?limit=1", "/log?stream=trips&id=good", "/log?type=trips.started.v1"],
     "/views": ["/views"],
+    "/schemas": ["/schemas"],
     "/stream/tickets": [],
 }
 ROUTES = {
