@@ -103,7 +103,7 @@ def write_api() -> None:
     from infra.web.serving import serve
 
     settings = here("writer_url", "master_key", "jwks")
-    serve("write_api.app:app", settings, settings.write_port)
+    serve("write_api.app:app", settings, "write_port")
 
 
 @app.command()
@@ -112,7 +112,7 @@ def read_api() -> None:
     from infra.web.serving import serve
 
     settings = here("reader_url", "cursor_key", "jwks")
-    serve("read_api.app:app", settings, settings.read_port)
+    serve("read_api.app:app", settings, "read_port")
 
 
 @app.command()
@@ -123,6 +123,7 @@ def projector(
     from infra.collector import tune_collector
     from infra.views.projector import Projector
     from infra.web.logs import configure
+    from infra.web.serving import side_door
     from projections.catalog import CONTEXTS
 
     settings = here("projector_url", "master_key")
@@ -132,8 +133,9 @@ def projector(
     configure(settings.log_level)
     running = Projector(settings, [CONTEXTS[name] for name in contexts or CONTEXTS])
     _on_signals(running.stop)
-    tune_collector()
-    running.run()
+    with side_door(settings, "projector_port", settings.need("projector_url"), running.health):
+        tune_collector()
+        running.run()
 
 
 @app.command()
@@ -141,16 +143,24 @@ def reactor() -> None:
     """Ask what facts and timers lead to."""
     from commands.reactions import TIMERS, reactions
     from infra.reactor import Reactor
+    from infra.web.drain import DRAIN
     from infra.web.logs import configure
+    from infra.web.serving import side_door
 
     settings = here("writer_url", "projector_url", "master_key")
     configure(settings.log_level)
 
     async def run() -> None:
         running = Reactor(settings, reactions(settings.site_radius_m), TIMERS)
+
+        def stop() -> None:
+            DRAIN.begin()
+            running.stop()
+
         for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, running.stop)
-        await running.run()
+            asyncio.get_running_loop().add_signal_handler(number, stop)
+        with side_door(settings, "reactor_port", settings.need("projector_url"), running.health):
+            await running.run()
 
     asyncio.run(run())
 
@@ -280,7 +290,10 @@ def demo() -> None:
 
 
 def _on_signals(stop: Any) -> None:
+    from infra.web.drain import DRAIN
+
     def ask_to_stop(*_: object) -> None:
+        DRAIN.begin()
         threading.Thread(target=stop).start()  # not in the handler: the main thread may hold what stop waits for
 
     for number in (signal.SIGINT, signal.SIGTERM):

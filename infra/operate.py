@@ -14,15 +14,10 @@ import psycopg
 
 from infra.database import LOGINS, migrate
 from infra.settings import Settings
-from infra.views.builds import drop_old_builds, ensure_builds
+from infra.views.builds import STATUS, drop_old_builds, ensure_builds
 from infra.views.runner import LEASES
 from projections.catalog import CONTEXTS
 
-STATUS = """select b.context, b.build, b.version, v.build = b.build, b.position, fieldlog.head() - b.position,
-        case when fieldlog.head() > b.position
-             then extract(epoch from clock_timestamp() - fieldlog.recorded_after(b.position))::float8 else 0 end,
-        (select count(*) from fieldlog.parked p where p.build = b.build)
-    from fieldlog.builds b join fieldlog.views v using (context) order by b.context, b.build"""
 PARKED = """select b.context, p.build, p.tenant_id::text, p.position, p.topic, p.error, p.resume
     from fieldlog.parked p join fieldlog.builds b using (build)
     union all

@@ -18,14 +18,16 @@ from typing import NamedTuple
 from uuid import UUID
 
 import psycopg
-from prometheus_client import Counter
+from prometheus_client import Counter, Histogram
 
 from infra.arrays import Blobs, Int4s, Int8s, Texts, Times, Uuids
 from infra.database import AsyncConnection, connect_async
 from infra.log.identity import StreamKey
+from infra.measured import query
 
 log = logging.getLogger(__name__)
 CONFLICTS = Counter("append_conflict_total", "Appends left out because what they were decided on had changed")
+SIZES = Histogram("append_batch_size", "Appends that travel together", buckets=[2**n for n in range(10)])
 
 LARGEST_BATCH = 512
 LONGEST_PAUSE_S = 0.5
@@ -198,8 +200,9 @@ class Batcher:
         if self._connection is None or self._connection.closed:
             self._connection = await connect_async(self._url, "fieldlog append")
         keys, parameters = _parameters(batch)
-        cursor = await self._connection.execute(CALL, parameters, binary=True)
-        row = await cursor.fetchone()
+        SIZES.observe(len(batch))
+        with query("append", appends=len(batch)):
+            row = await (await self._connection.execute(CALL, parameters, binary=True)).fetchone()
         if row is None:
             raise psycopg.OperationalError("the append function returned nothing")
         head, answers, moved_slots = row

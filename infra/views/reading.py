@@ -14,6 +14,7 @@ from infra.database import Connection, connect
 from infra.log.codec import Codec, UnreadableFactError
 from infra.log.states import KEYS_BY_ID
 from infra.log.vault import KeysNeeded, StoredKey
+from infra.measured import query
 
 AFTER = """select notification_id, tenant_id, stream, id, originator_id, originator_version, topic,
                   case when stream = any(%b) then state else '' end, occurred_at, recorded_at
@@ -105,7 +106,8 @@ class LogReader:
         return self._query(AFTER, [Texts(self._streams), position, limit])
 
     def _query(self, statement: str, parameters: Sequence[object]) -> list[StoredFactRow]:
-        cursor = self._open().execute(statement.encode(), parameters, binary=True)
+        with query("read log"):
+            cursor = self._open().execute(statement.encode(), parameters, binary=True)
         return [StoredFactRow(*row) for row in cursor.fetchall()]
 
     def _fetch_keys(self, ids: set[UUID]) -> None:

@@ -6,6 +6,7 @@ import base64
 import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -37,7 +38,8 @@ def house(postgres: Postgres) -> Iterator[tuple[dict[str, str], Settings]]:
     with tempfile.TemporaryDirectory(prefix="fieldlog-bench-keys-") as directory:
         home = Home(Path(directory))
         home.postgres = postgres
-        ports = {"FIELDLOG_WRITE_PORT": str(free_port()), "FIELDLOG_READ_PORT": str(free_port())}
+        named = ("WRITE_PORT", "READ_PORT", "PROJECTOR_PORT", "REACTOR_PORT")
+        ports = {f"FIELDLOG_{name}": str(free_port()) for name in named}
         environment = {**os.environ, **home.environment(), **ports, "FIELDLOG_LOG_LEVEL": "warning"}
         settings = Settings.from_environment(environment)
         prepare(settings)
@@ -56,7 +58,7 @@ def running(
             _wait_for(port, process)
         yield process
     finally:
-        process.terminate()
+        process.send_signal(signal.SIGINT)
         process.wait()
 
 
