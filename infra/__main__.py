@@ -121,6 +121,7 @@ def projector(
 ) -> None:
     """Fold the log into the views of contexts."""
     from infra.collector import tune_collector
+    from infra.tracing import exporting
     from infra.views.projector import Projector
     from infra.web.logs import configure
     from infra.web.serving import side_door
@@ -133,7 +134,10 @@ def projector(
     configure(settings.log_level)
     running = Projector(settings, [CONTEXTS[name] for name in contexts or CONTEXTS])
     _on_signals(running.stop)
-    with side_door(settings, "projector_port", settings.need("projector_url"), running.health):
+    with (
+        exporting(settings, "projector"),
+        side_door(settings, "projector_port", settings.need("projector_url"), running.health),
+    ):
         tune_collector()
         running.run()
 
@@ -143,6 +147,7 @@ def reactor() -> None:
     """Ask what facts and timers lead to."""
     from commands.reactions import TIMERS, reactions
     from infra.reactor import Reactor
+    from infra.tracing import exporting
     from infra.web.drain import DRAIN
     from infra.web.logs import configure
     from infra.web.serving import side_door
@@ -159,7 +164,10 @@ def reactor() -> None:
 
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stop)
-        with side_door(settings, "reactor_port", settings.need("projector_url"), running.health):
+        with (
+            exporting(settings, "reactor"),
+            side_door(settings, "reactor_port", settings.need("projector_url"), running.health),
+        ):
             await running.run()
 
     asyncio.run(run())

@@ -22,6 +22,7 @@ from commands.kernel import Ask, DestroyKeys, NoteReactionRefused, Reaction, Tim
 from domain.catalog import STREAMS
 from domain.kernel import Recorded, Refused
 from domain.roles import Actor, Role
+from infra import tracing
 from infra.database import Connection, connect
 from infra.log.codec import Envelope, read_envelope
 from infra.log.desk import NoSuchRecordError, Order
@@ -72,6 +73,7 @@ class Cause:
     tenant_id: UUID
     causation_id: str
     correlation_id: str | None = None
+    traceparent: str | None = None
 
 
 class Reactor:
@@ -225,8 +227,9 @@ class Reactor:
         [fact] = await self._log.states.decoded([row[4:8]])
         position, tenant, stream, id, originator, version = row[:6]
         happened = Recorded(fact, tenant, stream, id, version, position, row[8], row[9])
+        envelope = read_envelope(bytes(row[11]))
         cause = Cause(
-            uuid5(originator, str(version)), tenant, str(row[10]), read_envelope(bytes(row[11])).correlation_id
+            uuid5(originator, str(version)), tenant, str(row[10]), envelope.correlation_id, envelope.traceparent
         )
         await self._view_at(reaction.context, tenant, position)
         rows = _Rows(self._connection, reaction.context, tenant)
@@ -267,6 +270,17 @@ class Reactor:
 
     async def _ask(self, cause: Cause, name: str, ask: Ask) -> str | None:
         """Ask for a command; return the code of its refusal, if it is refused."""
+        about = {
+            "tenant.id": str(cause.tenant_id),
+            "command.name": f"{ask.stream.name}.{type(ask.command).__name__}",
+            "aggregate.type": ask.stream.name,
+        }
+        title = f"react {name.partition('/')[0]}"
+        timed = cause.traceparent is None
+        with tracing.span(title, about) if timed else tracing.batch(title, [cause.traceparent], about):
+            return await self._asked(cause, name, ask)
+
+    async def _asked(self, cause: Cause, name: str, ask: Ask) -> str | None:
         now = datetime.now(UTC)
         order = Order(
             tenant_id=cause.tenant_id,
@@ -283,6 +297,7 @@ class Reactor:
                 roles=(Role.SYSTEM.value,),
                 correlation_id=cause.correlation_id,
                 causation_id=cause.causation_id,
+                traceparent=tracing.traceparent() or cause.traceparent,
             ),
         )
         outcome = "accepted"

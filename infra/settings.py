@@ -22,7 +22,7 @@ from pydantic import (
 )
 
 PREFIX = "FIELDLOG_"
-UNPREFIXED = frozenset({"REDIS_URL", "KAFKA_BOOTSTRAP_SERVERS"})
+UNPREFIXED = frozenset({"REDIS_URL", "KAFKA_BOOTSTRAP_SERVERS", "OTEL_EXPORTER_OTLP_ENDPOINT"})
 
 
 class SettingsError(ValueError):
@@ -113,6 +113,11 @@ class Settings(BaseModel):
     )
     max_lag_seconds: float = Field(30.0, gt=0, description="Lag of a view from which on the read API is not ready")
     position_wait_seconds: float = Field(5.0, gt=0, le=60, description="Longest wait for If-Position-At-Least")
+    otel_exporter_otlp_endpoint: str | None = Field(
+        None,
+        pattern="^https?://",
+        description="Where traces are sent, by OTLP over HTTP; `OTEL_TRACES_SAMPLER` and `OTEL_BSP_*` are heeded",
+    )
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="Least level of log lines")
 
     @classmethod

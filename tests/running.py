@@ -30,7 +30,7 @@ def environment(**settings: str) -> dict[str, str]:
     """Return the environment of a user who has set these settings and no others but the ports of health and metrics."""
     ours = {variable(name) for name in Settings.model_fields}
     kept = {name: value for name, value in os.environ.items() if name not in ours}
-    return kept | side_ports() | {f"FIELDLOG_{name}": value for name, value in settings.items()}
+    return kept | side_ports() | {variable(name): value for name, value in settings.items()}
 
 
 def fieldlog(*arguments: str, seconds: float = LONGEST_S, **settings: str) -> subprocess.CompletedProcess[str]:

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, suppress
 from fastapi import FastAPI
 from prometheus_client import Gauge
 
+from infra import tracing
 from infra.collector import tune_collector
 from infra.database import MIGRATION_NAMES
 from infra.log.desk import Desk
@@ -48,10 +49,11 @@ class WriteApi:
         async def lifespan(_: FastAPI) -> AsyncIterator[None]:
             await keys.load()
             refresh = asyncio.create_task(keys.refresh())
-            async with open_log(settings) as self._log:
-                tune_collector()
-                self.health.started = True
-                yield
+            with tracing.exporting(settings, "write-api"):
+                async with open_log(settings) as self._log:
+                    tune_collector()
+                    self.health.started = True
+                    yield
             refresh.cancel()
             with suppress(asyncio.CancelledError):
                 await refresh

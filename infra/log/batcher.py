@@ -18,8 +18,10 @@ from typing import NamedTuple
 from uuid import UUID
 
 import psycopg
+from opentelemetry.trace import SpanKind
 from prometheus_client import Counter, Histogram
 
+from infra import tracing
 from infra.arrays import Blobs, Int4s, Int8s, Texts, Times, Uuids
 from infra.database import AsyncConnection, connect_async
 from infra.log.identity import StreamKey
@@ -76,6 +78,7 @@ class Append(NamedTuple):
     facts: Sequence[StoredFact]
     answer: asyncio.Future[Answer]
     expires: float = inf
+    traceparent: str | None = None
 
     def outdated(self) -> bool:
         """Say whether it was decided on something that has not come to pass."""
@@ -201,7 +204,9 @@ class Batcher:
             self._connection = await connect_async(self._url, "fieldlog append")
         keys, parameters = _parameters(batch)
         SIZES.observe(len(batch))
-        with query("append", appends=len(batch)):
+        about = {"db.system.name": "postgresql", "db.operation.name": "append", "db.operation.batch.size": len(batch)}
+        traces = [append.traceparent for append in batch]
+        with query("append", appends=len(batch)), tracing.batch("append batch", traces, about, SpanKind.CLIENT):
             row = await (await self._connection.execute(CALL, parameters, binary=True)).fetchone()
         if row is None:
             raise psycopg.OperationalError("the append function returned nothing")

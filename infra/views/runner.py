@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -24,6 +25,7 @@ from prometheus_client import Counter, Gauge, Histogram
 from psycopg import sql
 
 from domain.kernel import Recorded
+from infra import tracing
 from infra.database import Connection, connect
 from infra.log.codec import Codec, UnreadableFactError
 from infra.measured import BUCKETS, operation, query
@@ -131,7 +133,10 @@ class Runner:
             batch = self._reader.after(self._position, 1 if self._position < self._careful_until else limit)
             if batch:
                 began = time.monotonic()
-                with operation("project", projection=self._context.name, build=self._build, facts=len(batch)):
+                with (
+                    operation("project", projection=self._context.name, build=self._build, facts=len(batch)),
+                    self._traced(batch),
+                ):
                     self._take(batch)
                 if self._served and len(batch) < limit:
                     self._stopping.wait(max(0.0, began + PACE_S - time.monotonic()))
@@ -152,6 +157,17 @@ class Runner:
                 elif notification.channel == "fieldlog_builds":
                     self._recall()
                     self._readmit()
+
+    def _traced(self, batch: Sequence[StoredFactRow]) -> AbstractContextManager[object]:
+        """Trace a batch that readers wait for."""
+        about = {
+            "db.system.name": "postgresql",
+            "fieldlog.projection": self._context.name,
+            "messaging.batch.message_count": len(batch),
+            "event.position": batch[-1].position,
+        }
+        traces = self._reader.traceparents(batch) if tracing.on() and self._served else []
+        return tracing.batch(f"project {self._context.name}", traces, about)
 
     def _recall(self) -> None:
         """Read where this build stands. Raises BuildGoneError."""
