@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 
 import structlog
 from prometheus_client import Counter, Histogram
@@ -40,9 +41,15 @@ def query(name: str, **fields: object) -> Iterator[None]:
         raise
     finally:
         duration = time.perf_counter() - began
-        QUERIES.labels(name, outcome).inc()
-        DURATIONS.labels(name).observe(duration)
+        queries, durations = _metrics(name, outcome)
+        queries.inc()
+        durations.observe(duration)
         _note(name, duration, fields)
+
+
+@lru_cache
+def _metrics(name: str, outcome: str) -> tuple[Counter, Histogram]:
+    return QUERIES.labels(name, outcome), DURATIONS.labels(name)
 
 
 def _note(name: str, duration: float, fields: dict[str, object]) -> None:

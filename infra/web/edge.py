@@ -92,17 +92,17 @@ class Edge:
             await self._app(scope, receive, send)
             return
         context = scope["fieldlog"] = _begin(scope, self._problems_url)
-        request_id = (b"x-request-id", context.request_name.encode())
+        request_id, method = (b"x-request-id", context.request_name.encode()), scope["method"]
         status = 0
 
         async def noting(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], request_id]
+                answer = message["headers"] = [*message["headers"], request_id]
                 if DRAIN.begun:  # so that no connection is left to be closed just as a request arrives on it
-                    message["headers"].append((b"connection", b"close"))
-                if any(one == b"content-type" and kind.startswith(LIVE) for one, kind in message["headers"]):
+                    answer.append((b"connection", b"close"))
+                if method == "GET" and any(one == b"content-type" and kind.startswith(LIVE) for one, kind in answer):
                     context.answered = time.perf_counter()
             await send(message)
 
