@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import signal
 import socket
+import struct
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from types import FrameType
 from typing import Any, LiteralString
 
@@ -26,7 +28,11 @@ LAST_ANSWERS_S = 10
 # Longer than proxies keep connections to us (nginx and most load balancers: 60 s), so that it is they who close them: a
 # connection that we close just as a request arrives on it is a request that fails.
 KEEP_ALIVE_S = 75
+LAST_CONNECTIONS_S = 0.2
 POOL_PATIENCE_S = 2.0
+# A socket filter (classic BPF): load the flags of the TCP header; is SYN among them? Drop it (0); else keep all of it.
+DROP_SYN = ((0x30, 0, 0, 13), (0x45, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF))
+SO_ATTACH_FILTER = 26
 Query = Callable[[LiteralString, Sequence[Any]], Awaitable[list[Any]]]
 
 
@@ -35,14 +41,37 @@ class Server(uvicorn.Server):
 
     def __init__(self, config: uvicorn.Config, drain_seconds: float) -> None:
         super().__init__(config)
-        self._drain_seconds = drain_seconds
+        self._drain_seconds, self._hurries = drain_seconds, False
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Announce the end, then end: at once on Ctrl-C, and on a second signal."""
         loop = asyncio.get_running_loop()
-        seconds = 0.0 if sig == signal.SIGINT or DRAIN.begun else self._drain_seconds
+        self._hurries = sig == signal.SIGINT or DRAIN.begun
+        seconds = 0.0 if self._hurries else self._drain_seconds
         loop.call_soon_threadsafe(DRAIN.begin, seconds)
         loop.call_soon_threadsafe(loop.call_later, seconds, super().handle_exit, sig, frame)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let nobody begin a connection any more, answer those who have, and end."""
+        if not self._hurries:
+            for listener in sockets or []:
+                _let_nobody_begin(listener)
+            await asyncio.sleep(LAST_CONNECTIONS_S)
+        await super().shutdown(sockets)
+
+
+def _let_nobody_begin(listener: socket.socket) -> None:
+    """Let the kernel drop what would begin a connection, where it can (Linux).
+
+    Closing a listener resets the connections that it has not handed over yet, so the requests on them fail. Those who are
+    not let in try again after a second, and are refused by then: a proxy goes to another process.
+    """
+    code = b"".join(struct.pack("HBBI", *one) for one in DROP_SYN)
+    room = ctypes.create_string_buffer(code)
+    with suppress(OSError):
+        listener.setsockopt(
+            socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HP", len(DROP_SYN), ctypes.addressof(room))
+        )
 
 
 def listening(settings: Settings, port: str) -> socket.socket:
