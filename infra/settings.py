@@ -23,7 +23,7 @@ from pydantic import (
 )
 
 PREFIX = "FIELDLOG_"
-UNPREFIXED = frozenset({"REDIS_URL", "KAFKA_BOOTSTRAP_SERVERS"})
+UNPREFIXED = frozenset({"REDIS_URL", "KAFKA_BOOTSTRAP_SERVERS", "OTEL_EXPORTER_OTLP_ENDPOINT"})
 
 
 class SettingsError(ValueError):
@@ -103,7 +103,7 @@ class Settings(BaseModel):
     )
     token_issuer: str = Field("fieldlog", description="The `iss` that tokens must carry")
     token_audience: str = Field("fieldlog", description="The `aud` that tokens must carry")
-    host: str = Field("127.0.0.1", description="Address on which both APIs listen")
+    host: str = Field("127.0.0.1", description="Address on which every process listens")
     problems: str | None = Field(
         None, description="Base URL of the pages that describe problems; the write API's own by default"
     )
@@ -115,6 +115,15 @@ class Settings(BaseModel):
     cors_origins: str = Field("", description="Origins whose pages may call the APIs, separated by commas; * is any")
     write_port: int = Field(8001, ge=1, le=65535, description="Port of the write API")
     read_port: int = Field(8002, ge=1, le=65535, description="Port of the read API")
+    projector_port: int = Field(8003, ge=1, le=65535, description="Port of the projector's health and metrics")
+    reactor_port: int = Field(8004, ge=1, le=65535, description="Port of the reactor's health and metrics")
+    relay_port: int = Field(8005, ge=1, le=65535, description="Port of the relay's health and metrics")
+    drain_seconds: float = Field(
+        5.0,
+        ge=0,
+        le=600,
+        description="How long an API that is told to end (SIGTERM) says so in /readyz, and still answers, before it does",
+    )
     max_body_bytes: int = Field(1_048_576, ge=1024, description="Largest request body, in bytes")
     max_queued: int = Field(
         2_000, ge=1, description="Appends that may wait in one write process; more are answered 503"
@@ -135,6 +144,11 @@ class Settings(BaseModel):
     )
     max_lag_seconds: float = Field(30.0, gt=0, description="Lag of a view from which on the read API is not ready")
     position_wait_seconds: float = Field(5.0, gt=0, le=60, description="Longest wait for If-Position-At-Least")
+    otel_exporter_otlp_endpoint: str | None = Field(
+        None,
+        pattern="^https?://",
+        description="Where traces are sent, by OTLP over HTTP; `OTEL_TRACES_SAMPLER` and `OTEL_BSP_*` are heeded",
+    )
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="Least level of log lines")
 
     @classmethod

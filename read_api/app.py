@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI
 
+from infra import tracing
 from infra.collector import tune_collector
 from infra.database import MIGRATION_NAMES
 from infra.settings import Settings
@@ -40,12 +41,13 @@ class ReadApi:
         async def lifespan(app: FastAPI) -> AsyncIterator[None]:
             await keys.load()
             refresh = asyncio.create_task(keys.refresh())
-            async with open_readers(settings) as self._readers:
-                app.state.readers = self._readers
-                app.state.tail = Tail(self._readers)
-                tune_collector()
-                self.health.started = True
-                yield
+            with tracing.exporting(settings, "read-api"):
+                async with open_readers(settings) as self._readers:
+                    app.state.readers = self._readers
+                    app.state.tail = Tail(self._readers)
+                    tune_collector()
+                    self.health.started = True
+                    yield
             refresh.cancel()
             with suppress(asyncio.CancelledError):
                 await refresh

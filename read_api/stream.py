@@ -26,7 +26,7 @@ from prometheus_client import Counter, Gauge
 from domain.roles import Actor, Role
 from infra.settings import Settings
 from infra.views.tail import Change, LiveView, Subscriber, Tail
-from infra.web.framework import DRAIN
+from infra.web.drain import DRAIN
 from infra.web.problems import NOT_ALLOWED, UNAUTHENTICATED, ProblemError, encode, header_problem, query_problem
 from infra.web.tokens import Principal
 from read_api.kernel import Anybody, Asking, asking, event_id, note_principal
@@ -38,6 +38,7 @@ router = APIRouter(tags=["live"])
 
 KEEP_ALIVE_S = 10.0
 RETRY_MS, RETRY_JITTER_MS = 3_000, 2_000
+SOON_MS, SOON_JITTER_MS = 500, 1_000
 MOST_WAITING_BYTES = 1_000_000
 MOST_VIEWS = 10
 TICKET_S = 60
@@ -120,9 +121,11 @@ class Connection:
             self._something.set()
 
     def end(self) -> None:
-        """End the stream once what waits is sent, as when this process is about to stop; the client comes back."""
-        self._ended = True
-        self._something.set()
+        """End the stream once what waits is sent, as this process is about to stop; the client may come back soon."""
+        if not self._ended:
+            self._waiting.append(f"retry: {SOON_MS + random.randrange(SOON_JITTER_MS)}\n\n")
+            self._ended = True
+            self._something.set()
 
     async def events(self) -> AsyncIterator[str]:
         """Yield what is to be sent, and keep the connection alive, until it ends or its token expires."""

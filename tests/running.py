@@ -27,10 +27,10 @@ Found = TypeVar("Found")
 
 
 def environment(**settings: str) -> dict[str, str]:
-    """Return the environment of a user who has set these settings and no others."""
+    """Return the environment of a user who has set these settings and no others but the ports of health and metrics."""
     ours = {variable(name) for name in Settings.model_fields}
     kept = {name: value for name, value in os.environ.items() if name not in ours}
-    return kept | {f"FIELDLOG_{name}": value for name, value in settings.items()}
+    return kept | side_ports() | {variable(name): value for name, value in settings.items()}
 
 
 def fieldlog(*arguments: str, seconds: float = LONGEST_S, **settings: str) -> subprocess.CompletedProcess[str]:
@@ -54,7 +54,7 @@ def started(*arguments: str, **settings: str) -> Iterator[subprocess.Popen[str]]
     try:
         yield process
     finally:
-        process.terminate()
+        process.send_signal(signal.SIGINT)
         process.wait(LONGEST_S)
 
 
@@ -72,6 +72,11 @@ def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
         return port
+
+
+def side_ports() -> dict[str, str]:
+    """Return free ports for the health and metrics of processes without an API, as environment variables."""
+    return {variable(name): str(free_port()) for name in ("projector_port", "reactor_port", "relay_port")}
 
 
 def postgres_of(directory: Path) -> psutil.Process | None:

@@ -154,7 +154,8 @@ def test_a_port_that_is_taken_is_named_and_nothing_is_left_running(tmp_path: Pat
         finally:
             end_all(running)
     assert running.process.returncode == 2
-    assert "did not start; its lines are in" in " ".join(said.split())
+    assert "FIELDLOG_WRITE_PORT" in said
+    assert "Address already in use" in " ".join(said.split())
     assert postgres_of(tmp_path) is None
 
 

@@ -7,7 +7,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI
+from prometheus_client import Gauge
 
+from infra import tracing
 from infra.collector import tune_collector
 from infra.database import MIGRATION_NAMES
 from infra.log.desk import Desk
@@ -22,6 +24,8 @@ from write_api.openapi import with_commands, with_problems
 DESCRIPTION = """One door for every command. A command is answered with a receipt once its facts are in the log for good;
 a refusal says why not. Every failure is a problem document (RFC 9457)."""
 
+QUEUED = Gauge("append_queue_length", "Appends that wait for the next batch")
+
 
 class WriteApi:
     """The write API over one log."""
@@ -29,7 +33,7 @@ class WriteApi:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._log: LogService | None = None
-        self.health = Health({"database": self._database, "queue": self._queue})
+        self.health = Health({"database": self._database, "queue": self._queue}, [self._measure])
 
     def desk(self) -> Desk:
         """Return the desk; there is none before the start."""
@@ -45,10 +49,11 @@ class WriteApi:
         async def lifespan(_: FastAPI) -> AsyncIterator[None]:
             await keys.load()
             refresh = asyncio.create_task(keys.refresh())
-            async with open_log(settings) as self._log:
-                tune_collector()
-                self.health.started = True
-                yield
+            with tracing.exporting(settings, "write-api"):
+                async with open_log(settings) as self._log:
+                    tune_collector()
+                    self.health.started = True
+                    yield
             refresh.cancel()
             with suppress(asyncio.CancelledError):
                 await refresh
@@ -81,6 +86,10 @@ class WriteApi:
         if self._log.batcher.full:
             raise RuntimeError("the queue of appends is full")
         return f"{self._log.batcher.queued} appends wait"
+
+    async def _measure(self) -> None:
+        assert self._log is not None
+        QUEUED.set(self._log.batcher.queued)
 
 
 def __getattr__(name: str) -> App:

@@ -102,7 +102,7 @@ class Door:
         except ValidationError as error:
             raise invalid(error, route.command) from None
         order = request.order(route, id, command)
-        context.fields |= {"command": route.name, "id": id}
+        context.fields |= {"command": route.name, "aggregate": f"{stream}/{id}"}
         try:
             receipt = await self._desk().carry_out(order)
         except Exception as error:
@@ -111,7 +111,7 @@ class Door:
             raise problem from error
         _counter(route.name, "accepted").inc()
         _count_points(receipt)
-        context.fields["version"] = receipt.version
+        context.fields |= {"version": receipt.version, "position": receipt.position}
         headers = [(b"etag", b'"%d"' % receipt.version), (b"position", b"%d" % receipt.position)]
         await respond(send, 200, encode(receipt_document(receipt)), headers)
 

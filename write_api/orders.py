@@ -153,7 +153,7 @@ class Request:
             application=application.decode() if PRINTABLE.fullmatch(application) else None,
             request_id=self._context.request_name,
             correlation_id=correlation.decode() if PRINTABLE.fullmatch(correlation) else self._context.request_name,
-            traceparent=self._context.traceparent,
+            traceparent=self._context.traced.traceparent,
             fingerprint=fingerprint,
         )
         return Order(

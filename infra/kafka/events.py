@@ -62,7 +62,8 @@ class Message(NamedTuple):
     key: bytes
     value: bytes | None
     headers: Headers
-    timestamp_ms: int | None
+    timestamp_ms: int | None = None
+    traceparent: str | None = None
 
 
 class UnknownStreamError(Exception):
@@ -111,7 +112,7 @@ class Events:
         ):
             if value is not None:
                 headers.append((name, value.encode()))
-        return Message(topic, key, fact.state, headers, int(fact.recorded_at.timestamp() * 1000))
+        return Message(topic, key, fact.state, headers, int(fact.recorded_at.timestamp() * 1000), envelope.traceparent)
 
     def _typed(self, type: str) -> Headers:
         """Return the headers that all facts of a type have; each type's are written once."""
@@ -135,7 +136,7 @@ class Events:
             ("ce_tenantid", str(row.tenant).encode()),
         ]
         value = None if row.data is None else row.data.encode()
-        return Message(self._topics.view(row.view, version), key, value, headers, None)
+        return Message(self._topics.view(row.view, version), key, value, headers)
 
 
 @lru_cache(maxsize=64)  # the facts of a batch were recorded at the same few moments

@@ -20,15 +20,20 @@ import msgspec
 import psycopg
 from kafka import KafkaProducer
 from kafka.errors import KafkaError, KafkaTimeoutError
+from opentelemetry.trace import SpanKind
 from prometheus_client import Counter, Gauge
 
+from infra import tracing
 from infra.database import Connection, connect
 from infra.kafka.clients import admin, producer
 from infra.kafka.events import ChangedRow, Events, Message, UnknownStreamError
 from infra.kafka.record import KEY, Followed, Record, encode, holding, live_keys, read_record
 from infra.kafka.source import FIRST, Served, Source, is_gone
 from infra.kafka.topics import TopicMaker, Topics
+from infra.measured import operation, query
 from infra.settings import Settings, SettingsError
+from infra.web.framework import Health
+from infra.web.serving import Query
 from projections.catalog import CONTEXTS
 
 log = logging.getLogger(__name__)
@@ -42,6 +47,7 @@ PACE_S = 0.01
 COMMIT_S = 30.0
 PUBLISHED = Counter("relay_published_total", "Records published to Kafka", ["kind"])
 POSITION = Gauge("relay_position", "Every fact until here is published")
+WORKS = Gauge("relay_works", "1: this process publishes; 0: it stands by")
 OLDEST = Gauge("outbox_oldest_seconds", "Age of the oldest fact that is not published")
 
 
@@ -85,7 +91,28 @@ class Relay:
         self._fills: dict[str, _Fill] = {}
         self._committing: tuple[Future[None], _Round] | None = None
         self._oldest: datetime | None = None
-        OLDEST.set_function(lambda: time.time() - self._oldest.timestamp() if self._oldest else 0.0)
+        self._works, self._reason = False, "not yet begun"
+        OLDEST.set_function(self._lag_s)
+
+    def _lag_s(self) -> float:
+        return time.time() - self._oldest.timestamp() if self._oldest else 0.0
+
+    def health(self, _: Query) -> Health:
+        """Return what this process says of itself; one that stands by is as ready as the one that publishes."""
+
+        async def outbox() -> str:
+            lag = self._lag_s()
+            if lag > self._settings.max_lag_seconds:
+                raise RuntimeError(f"the relay lags by {lag:.0f} s: {self._reason}")
+            return f"lags {lag:.1f} s"
+
+        async def lease() -> str:
+            return "works" if self._works else "stands by"
+
+        async def measure() -> None:
+            WORKS.set(self._works)
+
+        return Health({"outbox": outbox, "lease": lease}, [measure])
 
     def stop(self) -> None:
         """Ask the relay to end after its transaction."""
@@ -102,7 +129,10 @@ class Relay:
                 reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
                 known = isinstance(error, KafkaError | UnknownStreamError | psycopg.OperationalError) or is_gone(error)
                 log.warning("relay begins anew", extra={"reason": reason}, exc_info=not known)
+                self._reason = reason
                 self._stopping.wait(PAUSE_S)
+            finally:
+                self._works = False
 
     def _work(self) -> None:
         url = self._settings.need("relay_url")
@@ -111,7 +141,7 @@ class Relay:
                 listener.execute(f"listen {channel}".encode())
             if not self._take_lease(connection):
                 return
-            self._source = Source(connection)
+            self._works, self._source = True, Source(connection)
             with self._source as source:  # so that what waits is known also while Kafka is away
                 self._oldest = source.recorded_after(self._record.log) if self._recorded_at else datetime.now(UTC)
             with closing(admin(self._settings)) as making, _producer(self._settings, self._topics.relay) as publishing:
@@ -163,7 +193,7 @@ class Relay:
     def _follow(self, listener: Connection) -> None:
         while not self._stopping.is_set():
             began = time.monotonic()
-            with self._source as source:
+            with query("relay"), self._source as source:
                 following = self._next(source)
             due = following.record != self._record and began - self._recorded_at > QUIET_S
             if following.messages or following.filled or due:
@@ -239,13 +269,19 @@ class Relay:
     def _publish(self, following: _Round) -> None:
         """Send a round and have it committed; the next one is read meanwhile."""
         self._settle()
-        self._maker.ensure({message.topic for message in following.messages})
-        self._publishing.begin_transaction()
-        for topic, key, value, headers, timestamp in following.messages:
-            self._publishing.send(topic, value=value, key=key, headers=headers, timestamp_ms=timestamp)
-        self._publishing.send(self._topics.relay, value=encode(following.record), key=KEY)
+        about = {"messaging.system": "kafka", "messaging.operation.type": "send", "event.position": following.log}
+        traces = (message.traceparent for message in following.messages)
+        with tracing.batch("relay publish", traces, about, SpanKind.PRODUCER):
+            self._send(following)
         self._committing = _committing(self._publishing), following
         self._record, self._recorded_at = following.record, time.monotonic()
+
+    def _send(self, following: _Round) -> None:
+        self._maker.ensure({message.topic for message in following.messages})
+        self._publishing.begin_transaction()
+        for topic, key, value, headers, timestamp, _ in following.messages:
+            self._publishing.send(topic, value=value, key=key, headers=headers, timestamp_ms=timestamp)
+        self._publishing.send(self._topics.relay, value=encode(following.record), key=KEY)
 
     def _settle(self) -> None:
         """Wait until what was sent is committed. Raises KafkaError; then nobody knows, and the record will tell."""
@@ -253,7 +289,8 @@ class Relay:
             return
         (committed, round_), self._committing = self._committing, None
         try:
-            committed.result(COMMIT_S)
+            with operation("relay commit", position=round_.log):
+                committed.result(COMMIT_S)
         except TimeoutError:
             raise KafkaTimeoutError(f"no answer to a commit in {COMMIT_S:.0f} s") from None
         POSITION.set(round_.log)

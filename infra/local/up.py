@@ -17,10 +17,12 @@ from infra.local.demo import TENANT
 from infra.local.home import Home, issue_token
 from infra.local.supervisor import Supervisor
 from infra.operate import prepare
-from infra.settings import Settings, SettingsError
+from infra.settings import Settings, SettingsError, variable
+from infra.web.serving import listening
 
 START_S = 30.0
 TOKEN_HOURS = 24.0
+PORTS = ("write_port", "read_port", "projector_port", "reactor_port", "relay_port")
 
 
 class Up:
@@ -29,7 +31,10 @@ class Up:
     def __init__(self, settings: Settings, console: Console, *, demo: bool, kafka: bool) -> None:
         self._console, self._demo, self._kafka = console, demo, kafka
         self._home = Home(settings.data)
-        self._ports = {"FIELDLOG_WRITE_PORT": str(settings.write_port), "FIELDLOG_READ_PORT": str(settings.read_port)}
+        self._ours = {
+            **{variable(name): str(getattr(settings, name)) for name in PORTS},
+            "FIELDLOG_DRAIN_SECONDS": "0",  # nothing here would notice
+        }
         self._settings = settings
 
     def run(self) -> None:
@@ -39,6 +44,8 @@ class Up:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise SettingsError(f"a set-up runs in {self._home.directory} already") from None
+            for port in PORTS:
+                listening(self._settings, port).close()  # says in one line which one is taken
             self._run()
 
     def _run(self) -> None:
@@ -56,7 +63,7 @@ class Up:
             if self._kafka:
                 with self._console.status("starting Kafka (the first time, it is fetched)"):
                     self._home.kafka.start(self._settings.maven_url)
-            environment = {**self._home.environment(), **self._ports}
+            environment = {**self._home.environment(), **self._ours}
             self._settings = Settings.from_environment({**os.environ, **environment})
             prepare(self._settings)
             if not stopping.is_set():

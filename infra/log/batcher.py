@@ -18,14 +18,18 @@ from typing import NamedTuple
 from uuid import UUID
 
 import psycopg
-from prometheus_client import Counter
+from opentelemetry.trace import SpanKind
+from prometheus_client import Counter, Histogram
 
+from infra import tracing
 from infra.arrays import Blobs, Int4s, Int8s, Texts, Times, Uuids
 from infra.database import AsyncConnection, connect_async
 from infra.log.identity import StreamKey
+from infra.measured import query
 
 log = logging.getLogger(__name__)
 CONFLICTS = Counter("append_conflict_total", "Appends left out because what they were decided on had changed")
+SIZES = Histogram("append_batch_size", "Appends that travel together", buckets=[2**n for n in range(10)])
 
 LARGEST_BATCH = 512
 LONGEST_PAUSE_S = 0.5
@@ -74,6 +78,7 @@ class Append(NamedTuple):
     facts: Sequence[StoredFact]
     answer: asyncio.Future[Answer]
     expires: float = inf
+    traceparent: str | None = None
 
     def outdated(self) -> bool:
         """Say whether it was decided on something that has not come to pass."""
@@ -198,8 +203,11 @@ class Batcher:
         if self._connection is None or self._connection.closed:
             self._connection = await connect_async(self._url, "fieldlog append")
         keys, parameters = _parameters(batch)
-        cursor = await self._connection.execute(CALL, parameters, binary=True)
-        row = await cursor.fetchone()
+        SIZES.observe(len(batch))
+        about = {"db.system.name": "postgresql", "db.operation.name": "append", "db.operation.batch.size": len(batch)}
+        traces = [append.traceparent for append in batch]
+        with query("append", appends=len(batch)), tracing.batch("append batch", traces, about, SpanKind.CLIENT):
+            row = await (await self._connection.execute(CALL, parameters, binary=True)).fetchone()
         if row is None:
             raise psycopg.OperationalError("the append function returned nothing")
         head, answers, moved_slots = row

@@ -21,6 +21,7 @@ from commands.kernel import Asked, Command, On, consult, decide
 from domain.claims import CLAIMS
 from domain.kernel import Refused, Stream
 from domain.roles import Actor
+from infra import tracing
 from infra.log.batcher import APPENDED, DONE, Answer, Append, Batcher, Read, StoredFact
 from infra.log.codec import Client, Codec, Envelope, EnvelopeWriter, read_envelope
 from infra.log.identity import stream_key
@@ -242,7 +243,8 @@ class Desk:
     @staticmethod
     async def _answer(answer: asyncio.Future[Answer]) -> Answer:
         try:
-            return await answer
+            with tracing.span("append"):
+                return await answer
         except TimeoutError as error:
             raise BusyError from error
 
@@ -257,7 +259,9 @@ class Desk:
             for belief, *_ in decided.before:
                 belief.waiting += 1
             answer.add_done_callback(partial(self._answered, decided.before))
-        self._batcher.put(Append(command_id, tuple(decided.reads.values()), decided.facts, answer, ends))
+        self._batcher.put(
+            Append(command_id, tuple(decided.reads.values()), decided.facts, answer, ends, tracing.traceparent())
+        )
         return answer
 
     def _answered(self, before: Sequence[tuple[Belief, int, Any, int]], _: asyncio.Future[Answer]) -> None:
@@ -267,6 +271,10 @@ class Desk:
 
     def _decide(self, order: Order, *, assume_new: bool) -> _Decided:
         """Decide on what this process believes, and let it believe what follows. Raises StatesMissing, KeysNeeded."""
+        with tracing.span("decide"):
+            return self._decided(order, assume_new=assume_new)
+
+    def _decided(self, order: Order, *, assume_new: bool) -> _Decided:
         if self._batcher.full:  # asked before anything is believed that would then not be sent
             raise BusyError
         own_key = stream_key(order.tenant_id, order.stream.name, order.id)

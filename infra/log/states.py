@@ -24,6 +24,7 @@ from infra.log.batcher import Lineage
 from infra.log.codec import Codec
 from infra.log.identity import StreamKey
 from infra.log.vault import KeysNeeded, StoredKey
+from infra.measured import query
 
 log = logging.getLogger(__name__)
 
@@ -133,8 +134,9 @@ class States:
         """Read from the log, again after a lost connection; the caller's patience bounds how often."""
         while True:
             try:
-                async with self._pool.connection() as connection:
-                    return await (await connection.execute(statement, parameters, binary=True)).fetchall()
+                with query("load"):
+                    async with self._pool.connection() as connection:
+                        return await (await connection.execute(statement, parameters, binary=True)).fetchall()
             except psycopg.OperationalError as error:
                 log.warning("read to be repeated", extra={"reason": type(error).__name__})
                 await asyncio.sleep(PAUSE_S)

@@ -11,6 +11,12 @@ from psycopg import sql
 from infra.views.tables import definition, schema_of
 from projections.kernel import Context
 
+STATUS = """select b.context, b.build, b.version, v.build = b.build, b.position, fieldlog.head() - b.position,
+        case when fieldlog.head() > b.position
+             then extract(epoch from clock_timestamp() - fieldlog.recorded_after(b.position))::float8 else 0 end,
+        (select count(*) from fieldlog.parked p where p.build = b.build)
+    from fieldlog.builds b join fieldlog.views v using (context) order by b.context, b.build"""
+
 
 def ensure_builds(connection: psycopg.Connection[Any], contexts: Iterable[Context]) -> list[str]:
     """Make a build for every context whose newest one is of another version than this code; return their schemas."""

@@ -5,19 +5,28 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterable
+from typing import Any
 
 import psycopg
+from prometheus_client import Gauge
 
 from infra.database import connect
 from infra.log.codec import Codec
 from infra.log.vault import Vault
 from infra.settings import Settings
+from infra.views.builds import STATUS
 from infra.views.runner import Runner
+from infra.web.framework import Health
+from infra.web.serving import Query
 from projections.kernel import Context
 
 log = logging.getLogger(__name__)
 
 WAIT_S = 1.0
+# Looked up whenever somebody asks, so they are true also while nothing is folded, for whatever reason.
+LAG = Gauge("projection_lag_seconds", "Age of the first fact that is not in a served view yet", ["projection"])
+PARKED = Gauge("projection_parked", "Tenants whose facts are parked", ["projection", "build"])
+WORKS = Gauge("projection_works", "1: this process folds the view; 0: it stands by", ["projection", "build"])
 
 
 class Projector:
@@ -48,6 +57,45 @@ class Projector:
             runner.stop()
         for _, thread in self._runners.values():
             thread.join()
+
+    def health(self, look: Query) -> Health:
+        """Return what this process says of itself."""
+
+        async def views() -> str:
+            served = [row for row in await self._mine(look) if row[3]]
+            late = [f"{row[0]} by {row[6]:.0f} s" for row in served if row[6] > self._settings.max_lag_seconds]
+            unmade = self._contexts.keys() - {row[0] for row in served}
+            if unmade:
+                raise RuntimeError(f"there are no views of {', '.join(sorted(unmade))}")
+            if late:
+                raise RuntimeError(f"views lag: {', '.join(late)}")
+            return "; ".join(f"{row[0]} lags {row[6]:.1f} s" for row in served)
+
+        async def parked() -> str:
+            return f"{sum(row[7] for row in await self._mine(look))} tenants"
+
+        async def leases() -> str:
+            runners = list(self._runners.values())
+            return "; ".join(f"{thread.name} {'works' if one.works else 'stands by'}" for one, thread in runners)
+
+        async def measure() -> None:
+            rows: list[Any] = []
+            try:
+                rows = await self._mine(look)
+            finally:
+                for gauge in (LAG, PARKED, WORKS):
+                    gauge.clear()
+            for context, build, _, served, _, _, lag, tenants in rows:
+                PARKED.labels(context, build).set(tenants)
+                if served:
+                    LAG.labels(context).set(lag)
+                if build in self._runners:
+                    WORKS.labels(context, build).set(self._runners[build][0].works)
+
+        return Health({"views": views, "parked": parked, "leases": leases}, [measure])
+
+    async def _mine(self, look: Query) -> list[Any]:
+        return [row for row in await look(STATUS, []) if row[0] in self._contexts]
 
     def stop(self) -> None:
         """Ask all runners to end after their batch."""

@@ -13,6 +13,7 @@ from uuid import UUID
 import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
+from infra import measured
 from infra.database import AsyncConnection, pool_async
 from infra.listener import Listener
 from infra.settings import Settings
@@ -143,19 +144,16 @@ class Readers:
 
     async def plain(self, statement: LiteralString) -> list[Any]:
         """Run a statement over what belongs to no tenant."""
-        async with self._pool.connection(POOL_PATIENCE_S) as connection:
-            return await (await connection.execute(statement)).fetchall()
+        with measured.query("read"):
+            async with self._pool.connection(POOL_PATIENCE_S) as connection:
+                return await (await connection.execute(statement)).fetchall()
 
     async def query(self, tenant: UUID, statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """Run one statement for a tenant, in a transaction that sees only its rows. Raises UnavailableError."""
         for _ in range(TRIES):
             try:
-                async with self._pool.connection(POOL_PATIENCE_S) as connection, connection.pipeline():
-                    await connection.execute("begin read only")
-                    await connection.execute("select set_config('app.tenant', %s, true)", [str(tenant)])
-                    cursor = await connection.execute(statement.encode(), parameters)
-                    await connection.execute("commit")
-                return await cursor.fetchall()  # after the pipeline: within it, this would cost another round trip
+                with measured.query("read", tenant=str(tenant), statement=statement):
+                    return await self._answered(tenant, statement, parameters)
             except PoolTimeout as error:
                 raise UnavailableError("all connections are busy") from error
             except psycopg.errors.QueryCanceled as error:
@@ -163,6 +161,14 @@ class Readers:
             except psycopg.OperationalError as error:
                 log.warning("read to be repeated", extra={"reason": type(error).__name__})
         raise UnavailableError("the database does not answer")
+
+    async def _answered(self, tenant: UUID, statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        async with self._pool.connection(POOL_PATIENCE_S) as connection, connection.pipeline():
+            await connection.execute("begin read only")
+            await connection.execute("select set_config('app.tenant', %s, true)", [str(tenant)])
+            cursor = await connection.execute(statement.encode(), parameters)
+            await connection.execute("commit")
+        return await cursor.fetchall()  # after the pipeline: within it, this would cost another round trip
 
 
 @lru_cache(maxsize=1_000)

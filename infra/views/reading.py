@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from domain.kernel import Recorded
-from infra.arrays import Texts, Uuids
+from infra.arrays import Int8s, Texts, Uuids
 from infra.database import Connection, connect
 from infra.log.codec import Codec, UnreadableFactError
 from infra.log.states import KEYS_BY_ID
 from infra.log.vault import KeysNeeded, StoredKey
+from infra.measured import query
 
 AFTER = """select notification_id, tenant_id, stream, id, originator_id, originator_version, topic,
                   case when stream = any(%b) then state else '' end, occurred_at, recorded_at
@@ -21,6 +22,10 @@ AFTER = """select notification_id, tenant_id, stream, id, originator_id, origina
 OF_TENANT = """select notification_id, tenant_id, stream, id, originator_id, originator_version, topic, state,
                       occurred_at, recorded_at
                  from fieldlog.log where tenant_id = %b and notification_id between %b and %b order by notification_id"""
+
+
+TRACEPARENTS = """select convert_from(envelope, 'UTF8')::json ->> 'traceparent' from fieldlog.log
+                   where notification_id = any(%b)"""
 
 
 class StoredFactRow(NamedTuple):
@@ -86,6 +91,15 @@ class LogReader:
             left = locked
         return decoded
 
+    def traceparents(self, rows: Sequence[StoredFactRow]) -> list[str | None]:
+        """Return the traceparents of the facts that matter here."""
+        positions = Int8s([row.position for row in rows if row.stream in self._streams])
+
+        def read() -> list[str | None]:
+            return [one for (one,) in self._open().execute(TRACEPARENTS.encode(), [positions], binary=True)]
+
+        return self._thread.submit(read).result()
+
     def forget_keys(self) -> None:
         """Drop every key from memory, as when one was destroyed."""
         self._codec.vault.clear()
@@ -105,7 +119,8 @@ class LogReader:
         return self._query(AFTER, [Texts(self._streams), position, limit])
 
     def _query(self, statement: str, parameters: Sequence[object]) -> list[StoredFactRow]:
-        cursor = self._open().execute(statement.encode(), parameters, binary=True)
+        with query("read log"):
+            cursor = self._open().execute(statement.encode(), parameters, binary=True)
         return [StoredFactRow(*row) for row in cursor.fetchall()]
 
     def _fetch_keys(self, ids: set[UUID]) -> None:

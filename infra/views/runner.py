@@ -15,17 +15,20 @@ import threading
 import time
 from collections.abc import Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
 import psycopg
-from prometheus_client import Counter, Gauge
+from prometheus_client import Counter, Gauge, Histogram
 from psycopg import sql
 
 from domain.kernel import Recorded
+from infra import tracing
 from infra.database import Connection, connect
 from infra.log.codec import Codec, UnreadableFactError
+from infra.measured import BUCKETS, operation, query
 from infra.views.reading import LogReader, StoredFactRow
 from infra.views.rows import Changed, Rows
 from infra.views.tables import schema_of, whose
@@ -43,9 +46,9 @@ WORTH_PREFETCHING = 8
 PRUNE_S = 3_600.0
 FACTS = Counter("projection_facts_total", "Facts read by views", ["projection"])
 POSITION = Gauge("projection_position", "How far a view has read the log", ["projection", "build"])
-LAG = Gauge("projection_lag_seconds", "Age of the newest fact that a view has folded, when it did", ["projection"])
-PARKED = Gauge("projection_parked", "Tenants whose facts are parked", ["projection", "build"])
-
+DELAY = Histogram(
+    "projection_delay_seconds", "From a fact's record until readers see it", ["projection"], buckets=BUCKETS
+)
 
 # What a row may hold that no table takes: refused by PostgreSQL, or before it is sent.
 UNWRITABLE = (psycopg.DataError, psycopg.IntegrityError, struct.error, ValueError, OverflowError, TypeError)
@@ -71,6 +74,7 @@ class Runner:
         self._served = False
         self._writing: tuple[Sequence[StoredFactRow], Future[None]] | None = None
         self._pruned = -PRUNE_S
+        self.works = False
 
     def stop(self) -> None:
         """Ask the runner to end after its batch."""
@@ -105,8 +109,10 @@ class Runner:
                 for channel in ("fieldlog_log", "fieldlog_keys", "fieldlog_builds"):
                     listener.execute(sql.SQL("listen {}").format(sql.Identifier(channel)))
                 if self._take_lease():
+                    self.works = True
                     self._follow(listener)
         finally:
+            self.works = False
             self._reader.close()
 
     def _take_lease(self) -> bool:
@@ -127,7 +133,11 @@ class Runner:
             batch = self._reader.after(self._position, 1 if self._position < self._careful_until else limit)
             if batch:
                 began = time.monotonic()
-                self._take(batch)
+                with (
+                    operation("project", projection=self._context.name, build=self._build, facts=len(batch)),
+                    self._traced(batch),
+                ):
+                    self._take(batch)
                 if self._served and len(batch) < limit:
                     self._stopping.wait(max(0.0, began + PACE_S - time.monotonic()))
                 continue
@@ -148,6 +158,17 @@ class Runner:
                     self._recall()
                     self._readmit()
 
+    def _traced(self, batch: Sequence[StoredFactRow]) -> AbstractContextManager[object]:
+        """Trace a batch that readers wait for."""
+        about = {
+            "db.system.name": "postgresql",
+            "fieldlog.projection": self._context.name,
+            "messaging.batch.message_count": len(batch),
+            "event.position": batch[-1].position,
+        }
+        traces = self._reader.traceparents(batch) if tracing.on() and self._served else []
+        return tracing.batch(f"project {self._context.name}", traces, about)
+
     def _recall(self) -> None:
         """Read where this build stands. Raises BuildGoneError."""
         row = self._writer.execute(
@@ -161,7 +182,6 @@ class Runner:
         self._bookmark = self._position
         parked = self._writer.execute("select tenant_id from fieldlog.parked where build = %s", [self._build])
         self._parked = {tenant for (tenant,) in parked}
-        PARKED.labels(self._context.name, self._build).set(len(self._parked))
 
     def _take(self, batch: Sequence[StoredFactRow]) -> None:
         """Fold a batch, and have what it changes written; while all rows are in memory, the next one is folded meanwhile."""
@@ -173,14 +193,13 @@ class Runner:
         self._position = batch[-1].position
         placed = self._placed(poisons)
         FACTS.labels(self._context.name).inc(len(batch))
-        LAG.labels(self._context.name).set(time.time() - batch[-1].recorded_at.timestamp())
         POSITION.labels(self._context.name, self._build).set(self._position)
         if not placed and not poisons and not self._quiet_for(QUIET_S):
             return  # it changed nothing, so nobody waits for it; moving the bookmark each time would cost a commit
         self._writing = batch, self._thread.submit(self._write, self._bookmark, self._position, placed, poisons)
         self._bookmark, self._moved_at = self._position, time.monotonic()
-        if self._served or not self._rows.complete:
-            self._settle()
+        if (self._served or not self._rows.complete) and self._settle() and self._served:
+            DELAY.labels(self._context.name).observe(time.time() - batch[0].recorded_at.timestamp())
 
     def _quiet_for(self, seconds: float) -> bool:
         """Say whether the bookmark has not moved for so long."""
@@ -273,7 +292,7 @@ class Runner:
         """Write what changed, park whose facts could not be folded, and move the bookmark, all at once."""
         tenants = {one.tenant for _, changed in placed for one in changed}
         tenants |= {*resumed, *(stored.tenant for stored, _ in poisons)}
-        with self._writer.pipeline(), self._writer.transaction():
+        with query("write views"), self._writer.pipeline(), self._writer.transaction():
             for tenant in resumed:
                 self._writer.execute(UNPARK, [self._build, tenant])
             for at, changed in placed:
@@ -305,7 +324,6 @@ class Runner:
                     "update fieldlog.parked set resume = false, error = %s where build = %s and tenant_id = %s",
                     [_first_line(error), self._build, tenant],
                 )
-            PARKED.labels(self._context.name, self._build).set(len(self._parked))
 
     def _prune(self) -> None:
         """Now and then, drop former states of rows that were succeeded longer ago than they are kept."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import random
-import re
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
@@ -16,6 +14,9 @@ import structlog
 from prometheus_client import Counter, Histogram
 from uuid_utils import compat
 
+from infra import tracing
+from infra.measured import BUCKETS, SLOW_S
+from infra.web.drain import DRAIN
 from infra.web.problems import CONTENT_TYPE, INTERNAL, ProblemError, encode
 
 Scope = MutableMapping[str, Any]
@@ -24,9 +25,9 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-SLOW_S = 1.0
-TRACEPARENT = re.compile(rb"00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
-BUCKETS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.5, 1, 3, 5)
+# What is known of a request under the name of its log line, and of the attribute of its span (C-14).
+LIVE = b"text/event-stream"
+ATTRIBUTES = {"tenant": "tenant.id", "command": "command.name", "position": "event.position"}
 REQUESTS = Counter("http_requests_total", "Requests answered", ["method", "route", "status"])
 DURATIONS = Histogram("http_request_duration_seconds", "Time until a request was answered", ["route"], buckets=BUCKETS)
 
@@ -38,22 +39,22 @@ lines = structlog.get_logger()
 class Context:
     """What is known of a request while it runs; `route` and `fields` are filled in by whoever answers it.
 
-    `request_name` is its id as text.
+    `request_name` is its id as text; `answered` is when a live stream began, which has no other answer.
     """
 
     request_id: UUID
     request_name: str
-    trace_id: str
-    traceparent: str
+    traced: tracing.Traced
     problems_url: str
     started: float
     route: str = ""
+    answered: float = 0.0
     fields: dict[str, Any] = field(default_factory=dict)
 
     def document(self, problem: ProblemError) -> dict[str, Any]:
         """Return a problem of this request as it is sent."""
         self.fields["code"] = problem.kind.code
-        return problem.document(self.problems_url, self.request_name, self.trace_id)
+        return problem.document(self.problems_url, self.request_name, self.traced.trace_id)
 
 
 def context_of(scope: Scope) -> Context:
@@ -91,22 +92,27 @@ class Edge:
             await self._app(scope, receive, send)
             return
         context = scope["fieldlog"] = _begin(scope, self._problems_url)
-        request_id = (b"x-request-id", context.request_name.encode())
+        request_id, method = (b"x-request-id", context.request_name.encode()), scope["method"]
         status = 0
 
         async def noting(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], request_id]
+                answer = message["headers"] = [*message["headers"], request_id]
+                if DRAIN.begun:  # so that no connection is left to be closed just as a request arrives on it
+                    answer.append((b"connection", b"close"))
+                if method == "GET" and any(one == b"content-type" and kind.startswith(LIVE) for one, kind in answer):
+                    context.answered = time.perf_counter()
             await send(message)
 
         try:
-            await self._app(scope, receive, noting)
+            with tracing.within(context.traced.span):
+                await self._app(scope, receive, noting)
         except ProblemError as problem:
             await _send_problem(context, problem, noting)
         except Exception:
-            failures.exception("request failed", extra={"trace_id": context.trace_id})
+            failures.exception("request failed", extra={"trace_id": context.traced.trace_id})
             if not status:
                 await _send_problem(context, ProblemError(INTERNAL), noting)
         finally:
@@ -119,12 +125,9 @@ async def _send_problem(context: Context, problem: ProblemError, send: Send) -> 
 
 
 def _begin(scope: Scope, problems_url: str) -> Context:
-    traced = TRACEPARENT.fullmatch(header(scope, b"traceparent") or b"")
-    # Trace ids tell requests apart and guard nothing; asking the system for each costs more than all else here.
-    trace_id = traced[1].decode() if traced else f"{random.getrandbits(128):032x}"
-    traceparent = f"00-{trace_id}-{random.getrandbits(64):016x}-01"
     request_id = compat.uuid7()
-    return Context(request_id, str(request_id), trace_id, traceparent, problems_url, time.perf_counter())
+    traced = tracing.begin(header(scope, b"traceparent"))
+    return Context(request_id, str(request_id), traced, problems_url, time.perf_counter())
 
 
 @lru_cache(maxsize=4096)
@@ -133,18 +136,34 @@ def _metrics(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
 
 
 def _end(scope: Scope, context: Context, status: int) -> None:
-    duration = time.perf_counter() - context.started
+    duration = (context.answered or time.perf_counter()) - context.started
+    method, traced = scope["method"], context.traced
     route = context.route or getattr(scope.get("route"), "path", "unmatched")
-    requests, durations = _metrics(scope["method"], route, status)
+    requests, durations = _metrics(method, route, status)
     requests.inc()
-    durations.observe(duration)
+    durations.observe(duration, {"trace_id": traced.trace_id} if traced.sampled else None)
+    if traced.span.is_recording():
+        tracing.end(traced.span, f"{method} {route}", _attributes(context, method, route, status), failed=status >= 500)
     (lines.warning if duration > SLOW_S else lines.info)(
         "request",
-        method=scope["method"],
+        method=method,
         route=route,
         status=status,
         duration_ms=round(duration * 1000, 2),
         request_id=context.request_name,
-        trace_id=context.trace_id,
+        trace_id=traced.trace_id,
         **context.fields,
     )
+
+
+def _attributes(context: Context, method: str, route: str, status: int) -> dict[str, str | int]:
+    known = {ATTRIBUTES[name]: value for name, value in context.fields.items() if name in ATTRIBUTES}
+    if "aggregate" in context.fields:
+        known["aggregate.type"] = context.fields["aggregate"].partition("/")[0]
+    return {
+        "http.request.method": method,
+        "http.route": route,
+        "http.response.status_code": status,
+        "fieldlog.request_id": context.request_name,
+        **known,
+    }

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, contextmanager
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Header, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import REGISTRY
+from prometheus_client.exposition import choose_encoder
 from starlette.exceptions import HTTPException
 
 from infra.settings import Settings
+from infra.web.drain import DRAIN
 from infra.web.edge import App, Edge, Receive, Scope, Send, context_of, header
 from infra.web.problems import (
     CONTENT_TYPE,
@@ -29,41 +33,22 @@ from infra.web.problems import (
     pointer,
 )
 
+log = logging.getLogger(__name__)
+
+CHECK_S = 3.0
 EXPOSED = ["ETag", "Position", "Link", "Retry-After", "X-Request-Id", "Event-Id"]
 Check = Callable[[], Awaitable[str]]
 
 
-class Drain:
-    """The end of a process, announced before it comes: it is ready for nothing new, and long answers end."""
-
-    def __init__(self) -> None:
-        self.begun = False
-        self._endings: set[Callable[[], None]] = set()
-
-    def begin(self) -> None:
-        """Announce the end; called in the thread of the event loop."""
-        self.begun = True
-        for ending in list(self._endings):
-            ending()
-
-    @contextmanager
-    def ending(self, ending: Callable[[], None]) -> Iterator[None]:
-        """Call this if the end comes within the block."""
-        self._endings.add(ending)
-        try:
-            yield
-        finally:
-            self._endings.discard(ending)
-
-
-DRAIN = Drain()
-
-
 @dataclass
 class Health:
-    """What a process says of itself: alive, started, and ready if every check passes; not ready while it drains."""
+    """What a process says of itself: alive, started, and ready if every check passes; not ready while it drains.
+
+    `measures` bring metrics up to date that are looked up when somebody asks for them.
+    """
 
     checks: Mapping[str, Check]
+    measures: Sequence[Callable[[], Awaitable[None]]] = ()
     started: bool = False
 
     async def ready(self) -> tuple[bool, dict[str, str]]:
@@ -72,11 +57,23 @@ class Health:
         ready = self.started and not DRAIN.begun
         for name, check in self.checks.items():
             try:
-                said[name] = await check()
+                async with asyncio.timeout(CHECK_S):
+                    said[name] = await check()
             except Exception as error:
                 ready = False
                 said[name] = f"failed: {type(error).__name__}: {error}"
         return ready, said
+
+    async def metrics(self, accept: str) -> Response:
+        """Return the metrics in the format that is asked for; those that cannot be looked up now are not among them."""
+        for measure in self.measures:
+            try:
+                async with asyncio.timeout(CHECK_S):
+                    await measure()
+            except Exception as error:
+                log.warning("metrics not measured", extra={"reason": f"{type(error).__name__}: {error}"})
+        encoded, content_type = choose_encoder(accept)
+        return Response(encoded(REGISTRY), headers={"Content-Type": content_type})
 
 
 def framework(
@@ -111,9 +108,9 @@ def framework(
         return {"status": "ready" if ready else "not ready"} | ({"checks": said} if verbose is not None else {})
 
     @app.get("/metrics", tags=["health"])
-    async def metrics() -> Response:
-        """Return the metrics in Prometheus's text format."""
-        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+    async def metrics(accept: Annotated[str, Header()] = "") -> Response:
+        """Return the metrics, in Prometheus's text format or as OpenMetrics, which has trace ids as exemplars."""
+        return await health.metrics(accept)
 
     return app
 

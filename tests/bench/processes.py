@@ -6,6 +6,7 @@ import base64
 import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -38,7 +39,8 @@ def house(postgres: Postgres, *, kafka: str | None = None) -> Iterator[tuple[dic
     with tempfile.TemporaryDirectory(prefix="fieldlog-bench-keys-") as directory:
         home = Home(Path(directory))
         home.postgres = postgres
-        ports = {"FIELDLOG_WRITE_PORT": str(free_port()), "FIELDLOG_READ_PORT": str(free_port())}
+        named = ("WRITE_PORT", "READ_PORT", "PROJECTOR_PORT", "REACTOR_PORT", "RELAY_PORT")
+        ports = {f"FIELDLOG_{name}": str(free_port()) for name in named}
         publishing = {"KAFKA_BOOTSTRAP_SERVERS": kafka} if kafka else {}
         environment = {**os.environ, **home.environment(), **ports, **publishing, "FIELDLOG_LOG_LEVEL": "warning"}
         settings = Settings.from_environment(environment)
@@ -70,7 +72,7 @@ def running(
             _wait_for(port, process)
         yield process
     finally:
-        process.terminate()
+        process.send_signal(signal.SIGINT)
         process.wait()
 
 

@@ -12,7 +12,16 @@ from domain.roles import Role
 from infra.__main__ import app
 from infra.settings import Settings
 from read_api.live import LIVE
-from read_api.stream import KEEP_ALIVE_S, MOST_VIEWS, MOST_WAITING_BYTES, RETRY_JITTER_MS, RETRY_MS, TICKET_S
+from read_api.stream import (
+    KEEP_ALIVE_S,
+    MOST_VIEWS,
+    MOST_WAITING_BYTES,
+    RETRY_JITTER_MS,
+    RETRY_MS,
+    SOON_JITTER_MS,
+    SOON_MS,
+    TICKET_S,
+)
 from tests.bench.__main__ import app as benchmarks
 from tests.house import markdown, readme
 from tests.house.source import LAYERS, ROOT
@@ -100,6 +109,7 @@ def test_the_page_on_live_streams_has_the_numbers_of_the_code() -> None:
         f"watches 1 to {MOST_VIEWS} views",
         f"keep-alive every {KEEP_ALIVE_S:.0f} s",
         f"between {RETRY_MS} and {RETRY_MS + RETRY_JITTER_MS - 1} ms",
+        f"between {SOON_MS} and {SOON_MS + SOON_JITTER_MS - 1} ms",
         f"more than {MOST_WAITING_BYTES} characters",
         f"within {TICKET_S} s",
     ]

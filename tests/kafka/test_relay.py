@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 
+import httpx
 import psycopg
 import pytest
 
@@ -28,12 +29,15 @@ from tests.kafka.published import (
     rows,
     wait_until_published,
 )
+from tests.running import free_port
 from tests.views.haulage import Day
 from tests.views.house import (
     House,
     Person,
+    Process,
     environment,
     head,
+    process,
     projecting,
     rows_of,
     served_build,
@@ -252,7 +256,7 @@ def test_topics_without_a_record_stop_the_relay_with_a_sentence(house: House, se
 def test_topics_of_another_log_stop_the_relay_with_a_sentence(house: House, settings: Settings) -> None:
     register(house.office(), "T1")
     with relaying(settings):
-        wait_for(settings.need("projector_url"), lambda _: (read_record(settings) or Record()).log == head(settings))
+        wait_for(settings.need("projector_url"), lambda _: published(settings) == head(settings))
     shorter = settings.model_copy(update={"relay_url": type(settings.relay_url)(_template(settings))})
     with pytest.raises(RelayError, match="these topics are of another log"):
         Relay(shorter).run()
@@ -278,3 +282,42 @@ def test_every_topic_is_there_before_anything_happens(settings: Settings) -> Non
     views = {topics.view(view.name, context.version) for context in CONTEXTS.values() for view in context.views}
     there = {topic for topic in admin(settings).list_topics() if topic.startswith(settings.topic_prefix)}
     assert there == {topics.relay, *topics.all_facts(), *views}
+
+
+def test_the_relay_says_how_it_is(settings: Settings) -> None:
+    with serving(settings) as house, process(settings, "relay") as relay, process(settings, "relay") as other:
+        position = register(house.office(), "T1")
+
+        def leases() -> list[str] | None:
+            said = [checks(one) for one in (relay, other)]
+            ready = all(one.get("outbox") == "lags 0.0 s" for one in said)
+            return sorted(one["lease"] for one in said) if ready and published(settings) == position else None
+
+        assert wait_for(settings.need("projector_url"), lambda _: leases()) == ["stands by", "works"]
+        told = [httpx.get(f"http://127.0.0.1:{one.port}/metrics").text for one in (relay, other)]
+    assert sum(f"relay_position {float(position)}\n" in one for one in told) == 1
+    assert all("\noutbox_oldest_seconds 0.0\n" in one for one in told)
+
+
+def published(settings: Settings) -> int:
+    """Return how far the relay says it has published."""
+    return (read_record(settings) or Record()).log
+
+
+def test_what_waits_is_told_while_kafka_is_away(settings: Settings) -> None:
+    nowhere = {"kafka_bootstrap_servers": f"127.0.0.1:{free_port()}", "max_lag_seconds": 0.2}
+    with serving(settings) as house, process(settings.model_copy(update=nowhere), "relay") as relay:
+        register(house.office(), "T1")
+        wait_for(
+            settings.need("projector_url"),
+            lambda _: checks(relay).get("outbox", "").startswith("failed: RuntimeError: the relay lags by "),
+        )
+
+
+def checks(process: Process) -> dict[str, str]:
+    """Return what each check of a process says; nothing, if it does not answer yet."""
+    try:
+        said: dict[str, str] = httpx.get(f"http://127.0.0.1:{process.port}/readyz?verbose").json()["checks"]
+    except httpx.TransportError:
+        return {}
+    return said

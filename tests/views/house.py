@@ -31,6 +31,7 @@ from projections.catalog import CONTEXTS
 from projections.kernel import Context
 from read_api.app import ReadApi
 from tests.conftest import TENANT
+from tests.running import free_port, side_ports
 from tests.serving import Client, served
 from write_api.app import WriteApi
 
@@ -128,7 +129,7 @@ def environment(settings: Settings) -> dict[str, str]:
             value = value.get_secret_value()
         if value is not None:
             named[variable(name)] = str(value)
-    return {**os.environ, **named}
+    return {**os.environ, **named, **side_ports()}
 
 
 class Process:
@@ -136,6 +137,7 @@ class Process:
 
     def __init__(self, settings: Settings, name: str) -> None:
         self._settings, self._name = settings, name
+        self.port = free_port()  # of its health and metrics
         self._lines = tempfile.TemporaryFile()  # noqa: SIM115
         self.start()
 
@@ -143,7 +145,7 @@ class Process:
         """Start it."""
         self.process = subprocess.Popen(
             [sys.executable, "-m", "infra", self._name],
-            env=environment(self._settings),
+            env=environment(self._settings) | {variable(f"{self._name}_port"): str(self.port)},
             stdin=subprocess.DEVNULL,
             stdout=self._lines,
             stderr=self._lines,
