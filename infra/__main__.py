@@ -271,6 +271,17 @@ def bench(context: typer.Context) -> None:
 
 
 @app.command(hidden=True)
+def redis(directory: Path) -> None:
+    """Become the Redis of the local set-up in a directory; started by `up`."""
+    from infra.local.redis import RedisServer
+    from infra.local.supervisor import die_with_parent
+
+    command = RedisServer(directory).command()
+    die_with_parent()
+    os.execv(command[0], command)
+
+
+@app.command(hidden=True)
 def demo() -> None:
     """Drive the demo organisation's trucks; started by `up`."""
     from infra.local.demo import Demo

@@ -10,11 +10,15 @@ from fastapi import FastAPI
 
 from infra.collector import tune_collector
 from infra.database import MIGRATION_NAMES
+from infra.redis.boards import open_boards
+from infra.redis.cache import Cache
+from infra.redis.client import Shared
 from infra.settings import Settings
 from infra.views.readers import Readers, open_readers
 from infra.views.tail import Tail
 from infra.web.edge import App
 from infra.web.framework import Health, edged, framework
+from infra.web.limiting import Limits
 from infra.web.tokens import Bearer, Keys, Tokens
 from read_api.catalog import ROUTERS
 
@@ -28,7 +32,8 @@ class ReadApi:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._readers: Readers | None = None
-        self.health = Health({"database": self._database, "views": self._views})
+        self._shared = Shared(settings.redis())
+        self.health = Health({"database": self._database, "views": self._views, "redis": self._redis})
 
     def app(self) -> App:
         """Return the ASGI application."""
@@ -40,7 +45,11 @@ class ReadApi:
         async def lifespan(app: FastAPI) -> AsyncIterator[None]:
             await keys.load()
             refresh = asyncio.create_task(keys.refresh())
-            async with open_readers(settings) as self._readers:
+            async with (
+                self._shared,
+                open_boards(self._shared) as app.state.boards,
+                open_readers(settings) as self._readers,
+            ):
                 app.state.readers = self._readers
                 app.state.tail = Tail(self._readers)
                 tune_collector()
@@ -52,10 +61,15 @@ class ReadApi:
 
         app = framework("Fieldlog: reading", DESCRIPTION, self.health, lifespan)
         app.state.settings = settings
+        app.state.shared, app.state.cache = self._shared, Cache(self._shared)
+        app.state.limits = Limits(self._shared, settings)
         app.state.authenticate = Bearer(Tokens(keys, settings.token_issuer, settings.token_audience))
         for router in ROUTERS:
             app.include_router(router)
         return edged(app, settings)
+
+    async def _redis(self) -> str:
+        return self._shared.state()
 
     async def _database(self) -> str:
         assert self._readers is not None

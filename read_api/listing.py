@@ -132,6 +132,19 @@ class Listing:
         return {name: value for name, value in values.items() if name in self.filters}
 
 
+Cursors = tuple[str | None, str | None]
+
+
+def links(url: URL, cursors: Cursors) -> dict[str, str]:
+    """Return the Link header (RFC 8288) of the part that a URL asked for, if it leads anywhere."""
+    parts = [
+        f'<{url.remove_query_params("page").include_query_params(cursor=cursor)}>; rel="{rel}"'
+        for rel, cursor in zip(("next", "prev"), cursors, strict=True)
+        if cursor
+    ]
+    return {"Link": ", ".join(parts)} if parts else {}
+
+
 class Part:
     """One part of a list: by cursor (keyset over the order) or by page number."""
 
@@ -170,8 +183,8 @@ class Part:
             f"limit %(limit)s {offset}"
         ), parameters
 
-    def document(self, found: Found, url: URL) -> tuple[bytes, str]:
-        """Return the page as JSON, and its Link header (RFC 8288) given the URL that asked for this part."""
+    def document(self, found: Found) -> tuple[bytes, Cursors]:
+        """Return the page as JSON, and its cursors."""
         rows = found.rows[: self._limit]
         beyond = len(found.rows) > self._limit
         if self._backwards:
@@ -184,12 +197,7 @@ class Part:
         total = {"value": min(count, MOST_COUNTED), "kind": "exact" if count <= MOST_COUNTED else "at_least"}
         items = ",".join(row[0] for row in rows)
         tail = encode({"next": following, "prev": previous, "total": total}).decode()
-        links = [
-            f'<{url.remove_query_params("page").include_query_params(cursor=cursor)}>; rel="{rel}"'
-            for rel, cursor in (("next", following), ("prev", previous))
-            if cursor
-        ]
-        return f'{{"items":[{items}],{tail[1:]}'.encode(), ", ".join(links)
+        return f'{{"items":[{items}],{tail[1:]}'.encode(), (following, previous)
 
     def _sealed(self, values: str, *, backwards: bool) -> str:
         return sealed(self._key, "cursor", msgspec.json.encode([backwards, self._hash, msgspec.json.decode(values)]))

@@ -29,7 +29,7 @@ from infra.views.tail import Change, LiveView, Subscriber, Tail
 from infra.web.framework import DRAIN
 from infra.web.problems import NOT_ALLOWED, UNAUTHENTICATED, ProblemError, encode, header_problem, query_problem
 from infra.web.tokens import Principal
-from read_api.kernel import Anybody, Asking, asking, event_id, note_principal
+from read_api.kernel import Anybody, Asking, asking, authenticated, event_id, note_principal
 from read_api.listing import Filter, Listing, Shown
 from read_api.live import LIVE
 from read_api.sealing import opened, sealed, unpadded
@@ -170,12 +170,12 @@ async def watching(request: Request, ticket: str | None = None) -> Asking:
     if ticket is None:
         return await asking(request)
     state = request.app.state
-    principal = _ticket_holder(state.settings, ticket)
+    principal = await authenticated(request, _ticket_holder(state.settings, ticket))
     note_principal(request, principal)
-    return Asking(principal, state.readers, state.settings, request.url)
+    return Asking(principal, state.readers, state.cache, state.settings, request.url)
 
 
-def _ticket_holder(settings: Settings, ticket: str) -> Principal:
+async def _ticket_holder(settings: Settings, ticket: str) -> Principal:
     payload = opened(settings.need("cursor_key"), "ticket", ticket)
     if payload is None:
         raise ProblemError(UNAUTHENTICATED, "This is no ticket of ours.", headers=CHALLENGE)

@@ -23,6 +23,7 @@ from infra.settings import Settings, variable
 READY = "/fleet/dashboard"
 CHILDREN = ("projector", "reactor", "write-api", "read-api")
 LONGEST_S = 30.0
+NO_LIMIT = {"FIELDLOG_LIMIT_REQUESTS": "0"}  # what is tried again every few milliseconds is soon more than people ask
 Found = TypeVar("Found")
 
 
@@ -167,7 +168,7 @@ def begin(directory: Path, *options: str, ports: tuple[int, int] | None = None) 
     write, read = ports or (free_port(), free_port())
     process = subprocess.Popen(
         [sys.executable, "-m", "infra", "up", "--data", str(directory), *_ports(write, read), *options],
-        env=environment() | {"PYTHONUNBUFFERED": "1"},
+        env=environment() | {"PYTHONUNBUFFERED": "1"} | NO_LIMIT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

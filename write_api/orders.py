@@ -40,6 +40,7 @@ ENTITY_TAG = re.compile(r'(?:W/)?"([0-9]{1,18})(?:\.[^"]*)?"')
 PRINTABLE = re.compile(rb"[\x20-\x7e]{1,128}")
 NO_VERSION = -2
 MOST_ITEMS = 1000
+MOST_TOKEN = 10**15 - 1  # the largest integer of a structured field
 _MOMENT: TypeAdapter[datetime] = TypeAdapter(Moment)
 
 
@@ -70,6 +71,7 @@ class Item(BaseModel):
     verb: Annotated[str, Field(max_length=64)]
     body: dict[str, Any] = Field(default_factory=dict)
     if_match: int | Annotated[str, Field(max_length=300)] | None = None
+    lock_token: Annotated[int, Field(ge=0, le=MOST_TOKEN)] | None = None
     occurred_at: Moment | None = None
 
 
@@ -98,6 +100,18 @@ class Request:
         context.fields |= {"tenant": principal.tenant, "principal": principal.actor.subject}
         agent = self._text(b"user-agent")
         self._client = Client((scope.get("client") or (None,))[0], agent and agent[:300], principal.session)
+
+    def lock_token(self) -> int | None:
+        """Return the token of the edit lock that this request relies on. Raises ProblemError."""
+        text = self._text(b"lock-token")
+        if text is None:
+            return None
+        token: object = None
+        with suppress(ValueError):
+            token = cast(tuple[object, object], http_sf.parse(text.encode(), tltype="item"))[0]
+        if type(token) is not int or token < 0:
+            raise header_problem("Lock-Token", "The token that the lock was acquired with, an integer.")
+        return token
 
     def order(self, route: Route, id: str, command: Command) -> Order:
         """Return the order that this request's headers and body make. Raises ProblemError."""

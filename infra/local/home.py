@@ -1,4 +1,4 @@
-"""The data directory of a local set-up: the database, and the keys that are made at its first start."""
+"""The data directory of a local set-up: the database, Redis's socket, and the keys that are made at its first start."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from joserfc import jwk, jwt
 from domain.roles import Role
 from infra.database import LOGINS
 from infra.local.postgres import Postgres
+from infra.local.redis import RedisServer
 from infra.settings import Settings
 
 HOUR_S = 3600
@@ -33,6 +34,7 @@ class Home:
         self.directory = directory.resolve()
         self.directory.mkdir(parents=True, exist_ok=True)
         self.postgres = Postgres(self.directory / "postgres")
+        self.redis = RedisServer(self.directory / "redis")
 
     def environment_with_ours(self) -> dict[str, str]:
         """Return the environment of this process with the settings of this set-up, where it has none of its own."""
@@ -49,6 +51,7 @@ class Home:
             "FIELDLOG_SIGNING_KEY": str(self._signing_key()),
             "FIELDLOG_JWKS": str(self.directory / "jwks.json"),
             "FIELDLOG_CORS_ORIGINS": "*",
+            "REDIS_URL": self.redis.url(),
         }
 
     def _secret(self, name: str) -> str:

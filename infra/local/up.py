@@ -66,6 +66,7 @@ class Up:
 
     def _look_after(self, supervisor: Supervisor) -> None:
         try:
+            supervisor.add("redis", "redis", str(self._home.redis.directory))
             for name in ("projector", "reactor", "write-api", "read-api"):
                 supervisor.add(name, name)
             if self._wait_until_ready(supervisor):

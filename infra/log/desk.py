@@ -7,7 +7,7 @@ batch. What was decided on something that did not come to pass is decided again.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, fields
 from datetime import datetime
@@ -60,13 +60,24 @@ class NotCarriedOutError(Exception):
     """Another command of an atomic batch was answered no, so this one did not take effect either."""
 
 
+class BarredError(Exception):
+    """This order may not be carried out now; `reason` is what its sender is told, if it was not carried out before."""
+
+    def __init__(self, reason: Exception) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
+
+
 class BusyError(Exception):
     """No answer could be had in time; whether the command took effect is unknown, unless it is asked again with its key."""
 
 
 @dataclass(slots=True)
 class Order:
-    """A command on its way: for which record, by whom, when, under which id. `if_match` ANY_VERSION: it must exist."""
+    """A command on its way: for which record, by whom, when, under which id. `if_match` ANY_VERSION: it must exist.
+
+    `barred` says why it may not be carried out; `guard` looks at that anew whenever it must be decided again.
+    """
 
     tenant_id: UUID
     stream: Stream[Any]
@@ -79,6 +90,8 @@ class Order:
     envelope: Envelope
     client: Client = field(default_factory=Client)
     if_match: int | None = None
+    guard: Callable[[], Awaitable[BarredError | None]] | None = None
+    barred: BarredError | None = None
 
 
 @dataclass(slots=True)
@@ -123,7 +136,7 @@ class Desk:
     async def carry_out(self, order: Order) -> Receipt:
         """Decide a command, append what follows, and return its receipt.
 
-        Raises the decision's Refused, NoSuchRecordError, StaleVersionError, KeyReusedError, BusyError.
+        Raises the decision's Refused, NoSuchRecordError, StaleVersionError, BarredError, KeyReusedError, BusyError.
         """
         if order.envelope.fingerprint is None:
             return await self._carry_out(order)
@@ -171,6 +184,7 @@ class Desk:
                 if answer.kind == APPENDED:
                     return _placed(outcomes, answer)
                 first = False
+                await self._look_again(orders, ends)
 
     @asynccontextmanager
     async def _alone(self, orders: Sequence[Order]) -> AsyncIterator[None]:
@@ -217,6 +231,7 @@ class Desk:
                 return (await self._in_time(self._first_receipts([order]), ends))[0]
             if asyncio.get_running_loop().time() > ends:
                 raise BusyError
+            await self._look_again([order], ends)
             begun = await self._begin(order, ends, first=False)
         outcome = begun.outcome
         if isinstance(outcome, StaleVersionError):
@@ -225,6 +240,12 @@ class Desk:
             raise outcome
         outcome.position = answer.position + max(len(outcome.facts) - 1, 0)
         return outcome
+
+    async def _look_again(self, orders: Sequence[Order], ends: float) -> None:
+        """Look anew whether orders may be carried out, before they are decided again. Raises BusyError."""
+        for order in orders:
+            if order.guard is not None:
+                order.barred = await self._in_time(order.guard(), ends)
 
     async def _fetch(self, needed: StatesMissing | KeysNeeded, ends: float) -> None:
         """Bring into memory what was missing, while there is patience. Raises BusyError."""
@@ -280,11 +301,13 @@ class Desk:
             return belief.state
 
         try:
+            if order.barred is not None:
+                raise order.barred
             _check_version(order, own.version, own.state)
             asked = Asked(order.tenant_id, order.id, order.by, order.at, order.now)
             asked = consult(order.command, own.state, asked, find)
             facts = decide(order.command, order.stream, own.state, asked)
-        except (Refused, NoSuchRecordError, StaleVersionError) as no:
+        except (Refused, NoSuchRecordError, StaleVersionError, BarredError) as no:
             return _Decided(reads, no)
         stored, before = self._believe(order, facts)
         answer = order.command.answer(own.state, [one.fact for one in facts])

@@ -17,6 +17,7 @@ from prometheus_client import Counter, Histogram
 from uuid_utils import compat
 
 from infra.web.problems import CONTENT_TYPE, INTERNAL, ProblemError, encode
+from infra.web.proxies import Proxies
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -36,9 +37,9 @@ lines = structlog.get_logger()
 
 @dataclass(slots=True)
 class Context:
-    """What is known of a request while it runs; `route` and `fields` are filled in by whoever answers it.
+    """What is known of a request while it runs; `route`, `fields` and `headers` are filled in by whoever answers it.
 
-    `request_name` is its id as text.
+    `request_name` is its id as text; `headers` are sent with the answer, whatever it is.
     """
 
     request_id: UUID
@@ -49,6 +50,7 @@ class Context:
     started: float
     route: str = ""
     fields: dict[str, Any] = field(default_factory=dict)
+    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
 
     def document(self, problem: ProblemError) -> dict[str, Any]:
         """Return a problem of this request as it is sent."""
@@ -82,14 +84,15 @@ async def respond(
 class Edge:
     """An ASGI application around another one."""
 
-    def __init__(self, app: App, problems_url: str) -> None:
-        self._app, self._problems_url = app, problems_url
+    def __init__(self, app: App, problems_url: str, proxies: Proxies) -> None:
+        self._app, self._problems_url, self._proxies = app, problems_url, proxies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, whatever happens."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        self._proxies.reveal(scope)
         context = scope["fieldlog"] = _begin(scope, self._problems_url)
         request_id = (b"x-request-id", context.request_name.encode())
         status = 0
@@ -98,7 +101,7 @@ class Edge:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], request_id]
+                message["headers"] = [*message["headers"], request_id, *context.headers]
             await send(message)
 
         try:

@@ -28,8 +28,19 @@ from infra.web.problems import (
     encode,
     pointer,
 )
+from infra.web.proxies import Proxies
 
-EXPOSED = ["ETag", "Position", "Link", "Retry-After", "X-Request-Id", "Event-Id"]
+EXPOSED = [
+    "ETag",
+    "Position",
+    "Link",
+    "Retry-After",
+    "X-Request-Id",
+    "Event-Id",
+    "RateLimit",
+    "RateLimit-Policy",
+    "Age",
+]
 Check = Callable[[], Awaitable[str]]
 
 
@@ -121,7 +132,8 @@ def framework(
 def edged(app: App, settings: Settings) -> App:
     """Return an application behind the edge, answering pages of other origins if the settings allow it."""
     origins = [origin.strip() for origin in settings.cors_origins.split(",") if origin.strip()]
-    edge = Edge(app, settings.problems_url)
+    proxies = Proxies(settings.trusted_proxies, settings.proxy_header)
+    edge = Edge(app, settings.problems_url, proxies)
     return _answering_origins(edge, origins) if origins else edge
 
 

@@ -45,6 +45,7 @@ def serve(app: str, settings: Settings, port: int) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # whom to believe is a setting of ours (infra/web/proxies.py)
         timeout_graceful_shutdown=LAST_ANSWERS_S,
     )
     Server(config).run()
