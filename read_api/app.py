@@ -19,8 +19,10 @@ from infra.views.tail import Tail
 from infra.web.edge import App
 from infra.web.framework import Health, edged, framework
 from infra.web.limiting import Limits
+from infra.web.problems import BUSY, INVALID_INPUT, LAGGING, NOT_ALLOWED
 from infra.web.tokens import Bearer, Keys, Tokens
 from read_api.catalog import ROUTERS
+from read_api.problems import problems, with_problems
 
 DESCRIPTION = """What may be asked for, and watched. Every answer carries the `Position` in the log that it shows; send
 `If-Position-At-Least` with a receipt's position to read your own writes. Every failure is a problem document (RFC 9457)."""
@@ -59,13 +61,14 @@ class ReadApi:
             with suppress(asyncio.CancelledError):
                 await refresh
 
-        app = framework("Fieldlog: reading", DESCRIPTION, self.health, lifespan)
+        app = framework("Fieldlog: reading", DESCRIPTION, self.health, lifespan, settings.max_body_bytes)
         app.state.settings = settings
         app.state.shared, app.state.cache = self._shared, Cache(self._shared)
         app.state.limits = Limits(self._shared, settings)
         app.state.authenticate = Bearer(Tokens(keys, settings.token_issuer, settings.token_audience))
         for router in ROUTERS:
-            app.include_router(router)
+            app.include_router(router, responses=problems(NOT_ALLOWED, INVALID_INPUT, BUSY, LAGGING))
+        with_problems(app)
         return edged(app, settings)
 
     async def _redis(self) -> str:

@@ -88,31 +88,16 @@ class Filter:
         return found is not None and found <= value
 
 
-@dataclass(frozen=True)
-class Listing:
-    """A list of a view's rows: how an item is shown (SQL over `t` and the joins), in which order, and what may be asked for.
-
-    `wanted` is the shape of its query; its fields named like `filters` are the conditions. `order` are columns of `t`, all
-    in the same direction, the last one unique. `own` is the filter that a driver cannot remove: the rows that are about him.
+@dataclass(frozen=True, kw_only=True)
+class Watchable:
+    """What may be watched live, and by which conditions: `wanted` is the shape of its query; its fields that are named like
+    `filters` are the conditions.
     """
 
     name: str
-    context: str
-    view: str
-    item: str
-    order: Sequence[str]
-    wanted: type[Paging]
-    descending: bool = False
-    joins: str = ""
+    wanted: type[BaseModel]
     filters: Mapping[str, Filter] = field(default_factory=dict)
-    own: Filter | None = None
     readers: frozenset[Role] = EVERYBODY
-    max_age: int = 30
-
-    @property
-    def source(self) -> str:
-        """The rows as they are now, with what is joined to them."""
-        return f"{{schema}}.{self.view} t {self.joins}"
 
     def validated(self, given: Mapping[str, str], sent_as: Mapping[str, str]) -> dict[str, Any]:
         """Return filter values as rows hold them, from query parameters, which a problem names as they were sent.
@@ -126,10 +111,34 @@ class Listing:
             raise query_problem(sent_as[str(one["loc"][0])], one["msg"]) from None
         return {name: value for name, value in self.conditions(wanted, mode="json").items() if value is not None}
 
-    def conditions(self, wanted: Paging, mode: Literal["python", "json"] = "python") -> dict[str, Any]:
+    def conditions(self, wanted: BaseModel, mode: Literal["python", "json"] = "python") -> dict[str, Any]:
         """Return the values of the filters in a query."""
         values = wanted.model_dump(mode=mode, by_alias=True)
         return {name: value for name, value in values.items() if name in self.filters}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing(Watchable):
+    """A list of a view's rows: how an item is shown (SQL over `t` and the joins), in which order, and what may be asked for.
+
+    `order` are columns of `t`, all in the same direction, the last one unique. `own` is the filter that a driver cannot
+    remove: the rows that are about him.
+    """
+
+    context: str
+    view: str
+    item: str
+    order: Sequence[str]
+    wanted: type[Paging]
+    descending: bool = False
+    joins: str = ""
+    own: Filter | None = None
+    max_age: int = 30
+
+    @property
+    def source(self) -> str:
+        """The rows as they are now, with what is joined to them."""
+        return f"{{schema}}.{self.view} t {self.joins}"
 
 
 Cursors = tuple[str | None, str | None]

@@ -58,7 +58,7 @@ class WriteApi:
             with suppress(asyncio.CancelledError):
                 await refresh
 
-        behind = framework("Fieldlog: commands", DESCRIPTION, self.health, lifespan)
+        behind = framework("Fieldlog: commands", DESCRIPTION, self.health, lifespan, settings.max_body_bytes)
         with_commands(behind)
         with_problems(behind)
         bearer = Bearer(Tokens(keys, settings.token_issuer, settings.token_audience))

@@ -32,7 +32,7 @@ from infra.log.desk import (
     Receipt,
     StaleVersionError,
 )
-from infra.log.identity import keyed_command_id
+from infra.log.identity import RECORD_ID, RECORD_ID_SHAPE, keyed_command_id
 from infra.web.edge import App, Receive, Scope, Send, context_of, header, respond
 from infra.web.limiting import Limits
 from infra.web.problems import (
@@ -53,7 +53,7 @@ from infra.web.problems import (
 )
 from infra.web.tokens import Principal
 from write_api.guards import Guard, Guards
-from write_api.orders import ID, ROUTES, Batch, Item, Request, Route, must_be_allowed, no_command
+from write_api.orders import ROUTES, Batch, Item, Request, Route, must_be_allowed, no_command
 
 ITEMS_A_REQUEST = 10  # the largest batch is all of the default quota
 COMMANDS_TOTAL = Counter("command_total", "Commands by outcome", ["name", "outcome"])
@@ -102,9 +102,9 @@ class Door:
         _must_post(scope)
         request = Request(scope, context, await self._authenticate(scope))
         must_be_allowed(route, request.principal)
-        if not ID.fullmatch(id):
-            detail = "An id begins with a letter or digit and has at most 128 of A-Z a-z 0-9 . _ ~ : -"
-            raise ProblemError(INVALID_INPUT, detail, errors=[{"parameter": "id", "code": "id", "detail": detail}])
+        if not RECORD_ID.fullmatch(id):
+            errors = [{"parameter": "id", "code": "id", "detail": RECORD_ID_SHAPE}]
+            raise ProblemError(INVALID_INPUT, RECORD_ID_SHAPE, errors=errors)
         guard = self._guards.of(request.principal, route, id, request.lock_token())
         counts_points = _counts_points(route)
         barred = await self._admitted(scope, request.principal, guard, requests=0 if counts_points else 1)

@@ -11,7 +11,7 @@ from infra.log.desk import BarredError
 from infra.redis.boards import Entry, moment
 from infra.redis.client import AwayError
 from infra.redis.locks import Locks
-from infra.web.problems import LOCKED, NO_SHARED_STATE, ProblemError
+from infra.web.problems import NO_SHARED_STATE, ProblemError, locked
 from infra.web.tokens import Principal
 from write_api.orders import Route
 
@@ -47,7 +47,7 @@ class Guards:
             detail = "Whether you still hold this lock cannot be told now; ask again, or without the token."
             return BarredError(ProblemError(NO_SHARED_STATE, detail, headers={"Retry-After": "1"}))
         held = lock is not None and (lock.token, lock.who["by"]) == (token, subject)
-        return None if held else BarredError(locked(lock))
+        return None if held else _locked(lock)
 
     async def _must_not_be_anothers(self, tenant: UUID, stream: str, id: str, subject: str) -> BarredError | None:
         try:
@@ -55,13 +55,10 @@ class Guards:
         except AwayError:
             UNCHECKED.inc()
             return None
-        return BarredError(locked(lock)) if lock is not None and lock.who["by"] != subject else None
+        return _locked(lock) if lock is not None and lock.who["by"] != subject else None
 
 
-def locked(lock: Entry | None) -> ProblemError:
-    """Return the problem of a record whose lock is not the caller's: who holds it, and until when; nobody if it has ended."""
+def _locked(lock: Entry | None) -> BarredError:
     if lock is None:
-        detail = "The lock has ended, and nobody holds it now; acquire it again."
-        return ProblemError(LOCKED, detail, locked_by=None, expires_at=None)
-    detail = f"{lock.who['name']} is editing this record."
-    return ProblemError(LOCKED, detail, locked_by=lock.who["by"], expires_at=moment(lock.ends))
+        return BarredError(locked(None, None, None))
+    return BarredError(locked(lock.who["by"], lock.who["name"], moment(lock.ends)))

@@ -34,7 +34,6 @@ from infra.web.problems import (
 from infra.web.tokens import Principal
 
 FURTHEST_AHEAD = timedelta(minutes=5)
-ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~:-]{0,127}")
 BARE_KEY = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,255}")
 ENTITY_TAG = re.compile(r'(?:W/)?"([0-9]{1,18})(?:\.[^"]*)?"')
 PRINTABLE = re.compile(rb"[\x20-\x7e]{1,128}")

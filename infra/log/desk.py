@@ -76,8 +76,7 @@ class BusyError(Exception):
 class Order:
     """A command on its way: for which record, by whom, when, under which id. `if_match` ANY_VERSION: it must exist.
 
-    `barred` says why it may not be carried out; `guard` looks at that anew whenever it must be decided again.
-    """
+    `barred`: why it may not be carried out; `guard` looks at that anew before it is decided again."""
 
     tenant_id: UUID
     stream: Stream[Any]

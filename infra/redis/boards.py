@@ -123,6 +123,7 @@ class _Feed:
     tenant: UUID
     watchers: set[Watcher] = field(default_factory=set)
     known: dict[str, Entry] | None = None
+    is_lost: bool = False
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     running: asyncio.Task[None] | None = None
 
@@ -141,6 +142,8 @@ class Boards:
         feed.watchers.add(watcher)
         if feed.known is not None:
             watcher.fresh(feed.known)
+        elif feed.is_lost:
+            watcher.lost()
         if feed.running is None:
             feed.running = asyncio.get_running_loop().create_task(self._follow(feed))
 
@@ -165,20 +168,19 @@ class Boards:
 
     async def _follow(self, feed: _Feed) -> None:
         """Read a board when it has changed, when its next entry ends, and now and then."""
-        told_lost = False
         while True:
             feed.changed.clear()
             try:
                 now, entries = await entries_of(self._shared, feed.kind, feed.tenant)
             except AwayError:
                 feed.known = None
-                if not told_lost:
-                    told_lost = True
+                if not feed.is_lost:
+                    feed.is_lost = True
                     for watcher in list(feed.watchers):
                         watcher.lost()
                 await asyncio.sleep(PAUSE_S)
                 continue
-            told_lost = False
+            feed.is_lost = False
             self._tell(feed, {one.key: one for one in entries})
             wait = min([LONGEST_WAIT_S, *((one.ends - now) / 1000 + AT_LEAST_S for one in entries)])
             with suppress(TimeoutError):

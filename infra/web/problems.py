@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from inspect import cleandoc
 from typing import Any
 
@@ -115,6 +116,14 @@ class ProblemError(Exception):
         if self.errors:
             document["errors"] = list(self.errors)
         return document | self.members
+
+
+def locked(by: str | None, name: str | None, expires_at: datetime | None) -> ProblemError:
+    """Return the problem of a record whose lock is not the caller's: who holds it, and until when; nobody if it has ended."""
+    detail = f"{name} is editing this record."
+    if by is None:
+        detail = "The lock has ended, and nobody holds it now; acquire it again."
+    return ProblemError(LOCKED, detail, locked_by=by, expires_at=expires_at)
 
 
 def refusal_kind(refused: type[Refused]) -> Kind:
