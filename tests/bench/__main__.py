@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tests.bench import append, http, live, project
+from tests.bench import append, cache, http, live, project
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 Rounds = Annotated[int, typer.Option(help="How often everything is measured, in turn")]
@@ -41,6 +41,12 @@ def project_(rounds: Rounds = 3, seconds: Seconds = 3.0, json: Json = False) -> 
 def live_(rounds: Rounds = 3, seconds: Seconds = 5.0, json: Json = False) -> None:
     """Latency from a commit to 50 live subscribers, against a bare notification of the same server."""
     live.main(rounds=rounds, seconds=seconds, as_json=json)
+
+
+@app.command("cache")
+def cache_(rounds: Rounds = 3, seconds: Seconds = 5.0, json: Json = False) -> None:
+    """Reads per second and latency with shared answers against direct ones, while facts arrive; and the hit rate."""
+    cache.main(rounds=rounds, seconds=seconds, as_json=json)
 
 
 if __name__ == "__main__":
