@@ -51,20 +51,24 @@ def _redis_url(value: SecretStr) -> SecretStr:
     return value
 
 
-def _networks(value: object) -> tuple[object, ...]:
-    if not isinstance(value, str):
-        return tuple(value) if isinstance(value, tuple) else (value,)
+def _networks(value: str) -> str:
     try:
-        return tuple(ip_network(one.strip()) for one in value.split(",") if one.strip())
+        networks(value)
     except ValueError:
         raise ValueError("must be networks such as 10.0.0.0/8,fd00::/8") from None
+    return value
+
+
+def networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    """Return networks that are written with commas between them. Raises ValueError."""
+    return tuple(ip_network(one.strip()) for one in text.split(",") if one.strip())
 
 
 Key = Annotated[SecretBytes, BeforeValidator(_key)]
 Url = Annotated[SecretStr, AfterValidator(_url)]
 
 
-Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], BeforeValidator(_networks)]
+Networks = Annotated[str, AfterValidator(_networks)]
 RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
 
 
@@ -102,7 +106,7 @@ class Settings(BaseModel):
     )
     limit_window_seconds: int = Field(60, ge=1, le=86_400, description="The window of all limits, in seconds")
     trusted_proxies: Networks = Field(
-        (), description="Networks (CIDR, separated by commas) of proxies that are believed who they were called by"
+        "", description="Networks (CIDR, separated by commas) of proxies that are believed who they were called by"
     )
     proxy_header: Literal["X-Forwarded-For", "Forwarded"] = Field(
         "X-Forwarded-For", description="The header by which these proxies say so; the other one is never believed"

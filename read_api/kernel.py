@@ -116,6 +116,7 @@ class Asking:
 
     async def own_driver_ids(self) -> list[str]:
         """Return the drivers that the asking subject is."""
+        await self._wait("trips")
         statement = 'select t.id from {schema}.drivers t where t."user" = %(subject)s'
         found = await self._find("trips", statement, {"subject": self.principal.actor.subject})
         return [row[0] for row in found.rows]

@@ -58,6 +58,13 @@ def test_what_is_wrong_is_named_without_its_value(name: str) -> None:
     assert WRONG[name] not in line
 
 
+def test_a_url_of_redis_that_is_none_is_named_without_its_value() -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_environment({"REDIS_URL": "http://swordfish"})
+    assert str(caught.value).startswith("REDIS_URL: ")
+    assert "swordfish" not in str(caught.value)
+
+
 def test_everything_that_is_wrong_is_named_at_once_in_one_line(tmp_path: Path) -> None:
     wrong = dict.fromkeys(("WRITE_PORT", "MASTER_KEY", "LOG_LEVEL"), "swordfish")
     asked = fieldlog("status", DATA=str(tmp_path), **wrong)

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 PATIENCE_S = 0.2
 PAUSE_S = 0.25
-LISTEN_S = 5.0
+LISTEN_S = 2.0
 MOST_TOGETHER = 500
 LOSSES = Counter("redis_losses_total", "How often Redis did not answer in time after it had answered")
 FAILURES = (RedisError, OSError, TimeoutError)
@@ -137,7 +137,7 @@ class Shared:
         self._returning = None
 
     async def listen(self, channel: str, heard: Callable[[str], None], missed: Callable[[], None]) -> None:
-        """Call back for each message of a channel, until cancelled; `missed` at every new connection, the first too."""
+        """Call back for each message of a channel, until cancelled; `missed` when one is lost and when there is a new one."""
         while True:
             try:
                 async with self._client.pubsub(ignore_subscribe_messages=True) as subscription:
@@ -145,12 +145,14 @@ class Shared:
                     missed()
                     while True:
                         message = await subscription.get_message(timeout=LISTEN_S)
-                        if message is None:
+                        if message is None:  # nothing is said, or nobody is there
                             await subscription.ping()
+                            await self._client.ping()
                         elif message["type"] == "message":
                             heard(message["data"].decode())
             except FAILURES as error:
                 log.warning("changes in Redis not heard for a moment", extra={"reason": type(error).__name__})
+                missed()
                 await asyncio.sleep(PAUSE_S)
 
     async def __aenter__(self) -> Shared:

@@ -7,6 +7,7 @@ number: the moment at which all of the quota would be there again.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from hashlib import sha256
 from math import ceil
 from typing import NamedTuple
@@ -32,7 +33,12 @@ class Charge(NamedTuple):
     @property
     def key(self) -> str:
         """Where what is left is kept; who it is cannot be read from it."""
-        return f"fieldlog:limit:{self.policy.name}:{sha256(self.whose.encode()).hexdigest()[:32]}"
+        return f"fieldlog:limit:{self.policy.name}:{_digest(self.whose)}"
+
+
+@lru_cache(maxsize=10_000)
+def _digest(whose: str) -> str:
+    return sha256(whose.encode()).hexdigest()[:32]
 
 
 class Left(NamedTuple):

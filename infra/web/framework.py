@@ -13,7 +13,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 
-from infra.settings import Settings
+from infra.settings import Settings, networks
 from infra.web.edge import App, Edge, Message, Receive, Scope, Send, context_of, header
 from infra.web.problems import (
     CONTENT_TYPE,
@@ -156,7 +156,7 @@ def framework(
 def edged(app: App, settings: Settings) -> App:
     """Return an application behind the edge, answering pages of other origins if the settings allow it."""
     origins = [origin.strip() for origin in settings.cors_origins.split(",") if origin.strip()]
-    proxies = Proxies(settings.trusted_proxies, settings.proxy_header)
+    proxies = Proxies(networks(settings.trusted_proxies), settings.proxy_header)
     edge = Edge(app, settings.problems_url, proxies)
     return _answering_origins(edge, origins) if origins else edge
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+import redis
 from prometheus_client import REGISTRY
 
 from domain.roles import Role
@@ -140,6 +141,28 @@ def test_a_command_that_waits_for_its_lock_is_not_taken_for_done(office: Person,
         for one in asking:
             one.join()
     assert {problem(one, 503, "no-shared-state")["status"] for one in results} == {503}
+
+
+def test_a_redis_without_room_drops_answers_and_no_lock(office: Person, own_redis: RedisServer) -> None:
+    held = acquired(office)
+    with redis.Redis.from_url(own_redis.url()) as client:
+        client.config_set("maxmemory", "4mb")
+        number = 0
+        while client.info("stats")["evicted_keys"] < 5_000:  # type: ignore[index]
+            client.set(f"fieldlog:answer:{number}", b"x" * 1_000, px=60_000)
+            number += 1
+    assert acquired(office)["token"] == held["token"]
+    assert office.write.ask("/sites/S1/change-rate", RATE, lock_token=str(held["token"])).status_code == 200
+
+
+def test_a_redis_that_has_forgotten_scripts_and_all_is_told_them_again(office: Person, own_redis: RedisServer) -> None:
+    held = acquired(office)
+    with redis.Redis.from_url(own_redis.url()) as client:
+        client.flushall()
+        client.script_flush()
+    assert office.read.get(S1).json()["lock"] is None
+    problem(office.write.ask("/sites/S1/change-rate", RATE, lock_token=str(held["token"])), 423, "locked")
+    assert acquired(office)["token"] > held["token"]
 
 
 def test_who_watches_is_told_that_nothing_can_be_told_and_then_afresh(office: Person, own_redis: RedisServer) -> None:

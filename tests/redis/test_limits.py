@@ -13,7 +13,7 @@ import redis
 from prometheus_client import REGISTRY
 
 from domain.roles import Role
-from infra.settings import Settings
+from infra.settings import Settings, networks
 from infra.web.proxies import Proxies, caller_of
 from tests.conftest import NEIGHBOUR, Database
 from tests.redis.conftest import with_redis
@@ -188,8 +188,7 @@ def scope(
         "scheme": "http",
         "headers": [(name.lower().encode(), value.encode()) for name, value in headers],
     }
-    networks = Settings.from_environment({"FIELDLOG_TRUSTED_PROXIES": trusted}).trusted_proxies
-    Proxies(networks, named).reveal(made)
+    Proxies(networks(trusted), named).reveal(made)
     return made
 
 
@@ -243,8 +242,7 @@ def test_the_scheme_is_that_of_the_caller() -> None:
 def test_behind_a_proxy_each_caller_has_his_own_quota_and_nobody_gets_another_by_claiming(
     settings: Settings,
 ) -> None:
-    trusting = Settings.from_environment({"FIELDLOG_TRUSTED_PROXIES": "127.0.0.0/8"}).trusted_proxies
-    with serving(settings.model_copy(update={"trusted_proxies": trusting})) as house:
+    with serving(settings.model_copy(update={"trusted_proxies": "127.0.0.0/8"})) as house:
 
         def ask(forwarded: str) -> httpx.Response:
             return httpx.get(f"{house.read_url}/trucks", headers={"X-Forwarded-For": forwarded})

@@ -12,6 +12,8 @@ from joserfc import jwk, jwt
 
 from domain.roles import Role
 from infra.redis.boards import board_of
+from read_api.locks import Held, LocksShown, LockState
+from read_api.presence import PresenceShown
 from tests.conftest import NEIGHBOUR, TENANT
 from tests.test_doors import problem
 from tests.views.house import House, Person
@@ -49,6 +51,19 @@ def test_who_is_at_a_record_and_what_he_does_there(house: House) -> None:
     be(ana, activity="idle")
     again = ana.see("/presence?by=ana")["items"]
     assert [(one["activity"], one["since"]) for one in again] == [("idle", found[0]["since"])]
+
+
+def test_answers_have_the_shape_that_they_promise(house: House) -> None:
+    ana = house.person(Role.ADMIN)
+    be(ana)
+    held = ana.read.ask("/locks/trips/T1").json()
+    taken = ana.read.ask("/locks/trips/T1", {"place": "elsewhere", "take_over": True}).json()
+    extended = ana.read.ask("/locks/trips/T1/extend", {"token": taken["token"]}).json()
+    for answer in (held, taken, extended):
+        Held.model_validate_json(json.dumps(answer))
+    LockState.model_validate_json(ana.get("/locks/trips/T1").content)
+    LocksShown.model_validate_json(ana.get("/locks").content)
+    PresenceShown.model_validate_json(ana.get("/presence").content)
 
 
 def test_whoever_is_not_heard_of_is_gone_and_those_who_watch_are_told(house: House, redis_url: str) -> None:
