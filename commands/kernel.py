@@ -84,6 +84,9 @@ class Command(BaseModel):
     refuses: ClassVar[tuple[type[Refused], ...]] = ()
     creates: ClassVar[bool] = False
     needs_version: ClassVar[bool] = False
+    respects_lock: ClassVar[bool] = (
+        False  # it replaces a value that somebody who holds the record's edit lock may be editing
+    )
     answers: ClassVar[type[BaseModel] | None] = None
 
     def consults(self, state: Any, asked: Asked) -> Consults:

@@ -60,6 +60,7 @@ class ChangeTimeZone(Command):
     time_zone: TimeZone
     from_date: Day
     allows: ClassVar = frozenset({Role.ADMIN})
+    respects_lock: ClassVar = True
 
     def decide(self, tenant: Tenant, asked: Asked) -> Decision:
         if tenant.zones[-1] != Zone(from_date=self.from_date, time_zone=self.time_zone):
@@ -71,6 +72,7 @@ class SetRetention(Command):
 
     gps_days: Annotated[int, Field(ge=1, le=3650)]
     allows: ClassVar = frozenset({Role.ADMIN})
+    respects_lock: ClassVar = True
 
     def decide(self, tenant: Tenant, asked: Asked) -> Decision:
         if tenant.gps_days != self.gps_days:

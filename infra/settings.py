@@ -6,8 +6,9 @@ import json
 import os
 from base64 import b64decode
 from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -55,9 +56,32 @@ def _options(value: SecretStr) -> SecretStr:
     return value
 
 
+def _redis_url(value: SecretStr) -> SecretStr:
+    if not value.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
+        raise ValueError("must be the URL of a Redis: redis://host:port/0, rediss://... or unix://path")
+    return value
+
+
+def _networks(value: str) -> str:
+    try:
+        networks(value)
+    except ValueError:
+        raise ValueError("must be networks such as 10.0.0.0/8,fd00::/8") from None
+    return value
+
+
+def networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    """Return networks that are written with commas between them. Raises ValueError."""
+    return tuple(ip_network(one.strip()) for one in text.split(",") if one.strip())
+
+
 Key = Annotated[SecretBytes, BeforeValidator(_key)]
 Url = Annotated[SecretStr, AfterValidator(_url)]
 KafkaOptions = Annotated[SecretStr, AfterValidator(_options)]
+
+
+Networks = Annotated[str, AfterValidator(_networks)]
+RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
 
 
 def variable(name: str) -> str:
@@ -78,9 +102,30 @@ class Settings(BaseModel):
     )
     reader_url: Url | None = Field(None, description="URL with which the read API reads, behind row-level security")
     relay_url: Url | None = Field(None, description="URL with which the relay reads the log and the changes of views")
-    redis_url: SecretStr | None = Field(
+    redis_url: RedisUrl | None = Field(
         None,
         description="URL of Redis; without it there is no shared cache, no rate limit, no presence and no edit lock",
+    )
+    limit_requests: int = Field(
+        100, ge=0, description="Requests that one person may make per window, over both APIs; 0: no limit"
+    )
+    limit_points: int = Field(
+        10_000,
+        ge=0,
+        description="GPS fixes that one person may send per window, which do not count as requests; 0: no limit",
+    )
+    limit_failed_auth: int = Field(
+        30, ge=0, description="Requests without an accepted token that one address may make per window; 0: no limit"
+    )
+    limit_window_seconds: int = Field(60, ge=1, le=86_400, description="The window of all limits, in seconds")
+    trusted_proxies: Networks = Field(
+        "", description="Networks (CIDR, separated by commas) of proxies that are believed who they were called by"
+    )
+    proxy_header: Literal["X-Forwarded-For", "Forwarded"] = Field(
+        "X-Forwarded-For", description="The header by which these proxies say so; the other one is never believed"
+    )
+    lock_seconds: int = Field(
+        900, ge=1, le=86_400, description="How long an edit lock lasts if its holder does not extend it"
     )
     kafka_bootstrap_servers: str | None = Field(
         None, description="Brokers to which the relay publishes, `host:port` with commas between them"
@@ -170,6 +215,10 @@ class Settings(BaseModel):
     def schemas_url(self) -> str:
         """Where the schemas of facts and rows are."""
         return self.schemas or f"http://{self.host}:{self.read_port}/schemas/"
+
+    def redis(self) -> str | None:
+        """Return the URL of Redis, if one is set."""
+        return self.redis_url.get_secret_value() if self.redis_url is not None else None
 
     def need(self, name: str) -> Any:
         """Return a setting that this process cannot do without. Raises SettingsError if it is not set."""

@@ -11,13 +11,19 @@ from fastapi import FastAPI
 from infra import tracing
 from infra.collector import tune_collector
 from infra.database import MIGRATION_NAMES
+from infra.redis.boards import open_boards
+from infra.redis.cache import Cache
+from infra.redis.client import Shared
 from infra.settings import Settings
 from infra.views.readers import Readers, open_readers
 from infra.views.tail import Tail
 from infra.web.edge import App
 from infra.web.framework import Health, edged, framework
+from infra.web.limiting import Limits
+from infra.web.problems import BUSY, INVALID_INPUT, LAGGING, NOT_ALLOWED
 from infra.web.tokens import Bearer, Keys, Tokens
 from read_api.catalog import ROUTERS
+from read_api.problems import problems, with_problems
 
 DESCRIPTION = """What may be asked for, and watched. Every answer carries the `Position` in the log that it shows; send
 `If-Position-At-Least` with a receipt's position to read your own writes. Every failure is a problem document (RFC 9457)."""
@@ -29,7 +35,8 @@ class ReadApi:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._readers: Readers | None = None
-        self.health = Health({"database": self._database, "views": self._views})
+        self._shared = Shared(settings.redis())
+        self.health = Health({"database": self._database, "views": self._views, "redis": self._redis})
 
     def app(self) -> App:
         """Return the ASGI application."""
@@ -42,7 +49,11 @@ class ReadApi:
             await keys.load()
             refresh = asyncio.create_task(keys.refresh())
             with tracing.exporting(settings, "read-api"):
-                async with open_readers(settings) as self._readers:
+                async with (
+                    self._shared,
+                    open_boards(self._shared) as app.state.boards,
+                    open_readers(settings) as self._readers,
+                ):
                     app.state.readers = self._readers
                     app.state.tail = Tail(self._readers)
                     tune_collector()
@@ -52,12 +63,18 @@ class ReadApi:
             with suppress(asyncio.CancelledError):
                 await refresh
 
-        app = framework("Fieldlog: reading", DESCRIPTION, self.health, lifespan)
+        app = framework("Fieldlog: reading", DESCRIPTION, self.health, lifespan, settings.max_body_bytes)
         app.state.settings = settings
+        app.state.shared, app.state.cache = self._shared, Cache(self._shared)
+        app.state.limits = Limits(self._shared, settings)
         app.state.authenticate = Bearer(Tokens(keys, settings.token_issuer, settings.token_audience))
         for router in ROUTERS:
-            app.include_router(router)
+            app.include_router(router, responses=problems(NOT_ALLOWED, INVALID_INPUT, BUSY, LAGGING))
+        with_problems(app)
         return edged(app, settings)
+
+    async def _redis(self) -> str:
+        return self._shared.state()
 
     async def _database(self) -> str:
         assert self._readers is not None

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from fastapi import APIRouter
 
-from read_api import contract, log, stream, tenants
+from read_api import contract, locks, log, presence, stream, tenants
 from read_api.trips import drivers, fleet, payroll, sites, tracks, trips, trucks
 
 ROUTERS: Sequence[APIRouter] = (
@@ -17,6 +17,8 @@ ROUTERS: Sequence[APIRouter] = (
     payroll.router,
     tenants.router,
     stream.router,
+    locks.router,
+    presence.router,
     log.router,
     contract.router,
 )

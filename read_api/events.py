@@ -8,19 +8,26 @@ from typing import Any
 from pydantic.json_schema import models_json_schema
 
 from infra.contract.asyncapi import Live
-from read_api.listing import Listing
+from read_api.boards import BOARDS
+from read_api.listing import Watchable
 from read_api.live import LIVE
 from read_api.stream import MOST_VIEWS
 
 REF = "#/components/schemas/{model}"
 WHAT = """Rows of views as they change, as server-sent events: an event's `event` and `id` are described as headers, its `data` as
 the payload. An event that is not listed here may come; ignore it."""
-VIEWS = {"type": "string", "enum": list(LIVE)}
+ALL: Mapping[str, Watchable] = {**LIVE, **BOARDS}
+VIEWS = {"type": "string", "enum": list(ALL)}
+ONE_BOARD = {
+    "type": "object",
+    "properties": {"view": {"type": "string", "enum": list(BOARDS)}},
+    "required": ["view"],
+}
 KEYED = {"type": "object", "properties": {"view": VIEWS, "key": {"type": "string"}}, "required": ["view", "key"]}
 POSITIONS = {
     "type": "object",
     "propertyNames": VIEWS,
-    "additionalProperties": {"type": "integer"},
+    "additionalProperties": {"type": ["integer", "null"], "description": "Null where a view has no positions"},
 }
 RESET = {
     "type": "object",
@@ -31,9 +38,9 @@ RESET = {
 
 def live() -> Live:
     """Return the live stream's description."""
-    models = [(listing.shown, "serialization") for listing in LIVE.values()]
+    models = [(one.shown, "serialization") for one in ALL.values()]
     names, shapes = models_json_schema(models, ref_template=REF)  # type: ignore[arg-type]
-    refs = {listing.name: names[listing.shown, "serialization"] for listing in LIVE.values()}
+    refs = {one.name: names[one.shown, "serialization"] for one in ALL.values()}
     return Live("/stream", " ".join(WHAT.split()), _messages(refs), _query(), shapes.get("$defs", {}))
 
 
@@ -47,6 +54,8 @@ def _messages(refs: Mapping[str, Any]) -> dict[str, Any]:
         **rows,
         "leave": _message("leave", "This row matched before and does not any more.", KEYED),
         "gone": _message("gone", "This row is no more, or what it was has been forgotten.", KEYED),
+        "fresh": _message("fresh", "Forget what you know of this view; what there is follows as rows.", ONE_BOARD),
+        "lost": _message("lost", "What there is of this view cannot be told until the next `fresh`.", ONE_BOARD),
         "reset": _message("reset", "Begin anew: read the list again. The stream ends.", RESET),
     }
 
@@ -64,12 +73,13 @@ def _message(event: str, description: str, payload: Mapping[str, Any]) -> dict[s
 
 
 def _row(name: str, ref: Mapping[str, Any]) -> dict[str, Any]:
-    shown = {"view": {"const": name}, "key": {"type": "string"}, "position": {"type": "integer"}, "row": ref}
+    position = {} if name in BOARDS else {"position": {"type": "integer"}}
+    shown = {"view": {"const": name}, "key": {"type": "string"}, **position, "row": ref}
     return {"type": "object", "properties": shown, "required": list(shown)}
 
 
 def _query() -> dict[str, Any]:
-    filters = {f"{listing.name}.{name}": shape for listing in LIVE.values() for name, shape in _filters(listing)}
+    filters = {f"{one.name}.{name}": shape for one in ALL.values() for name, shape in _filters(one)}
     beginning = {
         "view": {"type": "array", "items": VIEWS, "minItems": 1, "maxItems": MOST_VIEWS},
         "after": {"type": "integer", "minimum": 0},
@@ -84,6 +94,6 @@ def _query() -> dict[str, Any]:
     }
 
 
-def _filters(listing: Listing) -> list[tuple[str, Any]]:
-    properties = listing.wanted.model_json_schema(by_alias=True)["properties"]
-    return [(name, properties[name]) for name in listing.filters]
+def _filters(watchable: Watchable) -> list[tuple[str, Any]]:
+    properties = watchable.wanted.model_json_schema(by_alias=True)["properties"]
+    return [(name, properties[name]) for name in watchable.filters]

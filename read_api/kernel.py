@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Annotated, Any
@@ -13,12 +14,14 @@ from fastapi import Depends, Header, Request, Response
 from starlette.datastructures import URL
 
 from domain.roles import Role
+from infra.redis.cache import BYPASS, Cache
 from infra.settings import Settings
 from infra.views.readers import Found, LaggingError, Readers, UnavailableError
 from infra.web.edge import context_of
+from infra.web.limiting import Limits
 from infra.web.problems import BUSY, LAGGING, NO_SUCH_RECORD, NOT_ALLOWED, ProblemError, encode, query_problem
 from infra.web.tokens import Principal
-from read_api.listing import EVERYBODY, MOST_COUNTED, OFFICE, Listing, Paging, Part
+from read_api.listing import EVERYBODY, MOST_COUNTED, OFFICE, Cursors, Listing, Paging, Part, links
 from read_api.sealing import padless
 
 AUDIT = frozenset({Role.ADMIN, Role.AUDITOR})
@@ -31,6 +34,7 @@ class Asking:
 
     principal: Principal
     readers: Readers
+    cache: Cache
     settings: Settings
     url: URL
     if_none_match: str | None = None
@@ -48,17 +52,56 @@ class Asking:
 
     async def find(self, context: str, statement: str, parameters: Mapping[str, Any], total: str = "null") -> Found:
         """Run one statement, once the views have come as far as was asked for. Raises ProblemError."""
+        await self._wait(context)
+        found = await self._find(context, statement, parameters, total)
+        self._must_reach(found.position)
+        return found
+
+    async def _wait(self, context: str) -> None:
         try:
             if self.at_least is not None:
                 await self.readers.wait(context, self.at_least, self.settings.position_wait_seconds)
-            found = await self.readers.find(self.tenant, context, statement, parameters, total)
         except LaggingError as error:
             raise lagging(self.at_least or 0, error.position) from error
+
+    async def _find(self, context: str, statement: str, parameters: Mapping[str, Any], total: str = "null") -> Found:
+        try:
+            return await self.readers.find(self.tenant, context, statement, parameters, total)
         except UnavailableError as error:
             raise ProblemError(BUSY, headers={"Retry-After": "1"}) from error
-        if self.at_least is not None and found.position < self.at_least:
-            raise lagging(self.at_least, found.position)
-        return found
+
+    def _must_reach(self, position: int) -> None:
+        if self.at_least is not None and position < self.at_least:
+            raise lagging(self.at_least, position)
+
+    async def _kept(self, context: str, depends_on: Any, max_age: int, make: Callable[[], Awaitable[Made]]) -> Made:
+        """Return an answer that others may share, who ask the same where the organisation's rows stand the same.
+
+        `depends_on` is all that it depends on beside those rows and the clock. As no row has moved since, it is also the
+        answer at the position that this process has heard of, which is the one it bears.
+        """
+        await self._wait(context)
+        served, moved = self.readers.served(context), self.readers.moved(context, self.tenant)
+        if moved is None or self.cache.is_away:
+            BYPASS.inc()
+            answer = await make()
+            self._must_reach(answer.position)
+            return answer
+        prefix, digest = f"fieldlog:answer:{self.tenant}:{context}", _hash(depends_on)
+        known = f"{prefix}:{served.build}:{moved}:{digest}"
+
+        async def made() -> tuple[bytes, list[str]]:
+            made = await make()
+            exact = f"{prefix}:{made.build}:{made.moved}:{digest}"
+            # An organisation whose facts are parked is shown as it was before; then this is no answer for where it is.
+            keys = [exact, known] if made.is_of(served.build, moved) and exact != known else [exact]
+            return msgspec.msgpack.encode(made), keys
+
+        answer = msgspec.msgpack.decode(await self.cache.find(known, max_age, made), type=Made)
+        if answer.is_of(served.build, moved):
+            answer.position = max(answer.position, served.position)
+        self._must_reach(answer.position)
+        return answer
 
     async def rows(self, statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """Run a statement over tables that belong to no context. Raises ProblemError."""
@@ -73,14 +116,15 @@ class Asking:
 
     async def own_driver_ids(self) -> list[str]:
         """Return the drivers that the asking subject is."""
+        await self._wait("trips")
         statement = 'select t.id from {schema}.drivers t where t."user" = %(subject)s'
-        found = await self.find("trips", statement, {"subject": self.principal.actor.subject})
+        found = await self._find("trips", statement, {"subject": self.principal.actor.subject})
         return [row[0] for row in found.rows]
 
-    def answer(self, found: Found, body: bytes, etag: str, max_age: int, **headers: str) -> Response:
+    def answer(self, position: int, body: bytes, etag: str, max_age: int, **headers: str) -> Response:
         """Return an answer with its position, tag and caching rule; 304 without body if the caller has it already."""
         named = {
-            "Position": str(found.position),
+            "Position": str(position),
             "ETag": etag,
             "Cache-Control": f"private, max-age={max_age}, stale-while-revalidate={2 * max_age}",
             "Vary": VARY,
@@ -97,7 +141,7 @@ class Asking:
             raise ProblemError(NO_SUCH_RECORD, headers={"Position": str(found.position)})
         version, document = found.rows[0]
         body = document.encode()
-        return self.answer(found, body, f'"{version}.{sha256(body).hexdigest()[:16]}"', max_age)
+        return self.answer(found.position, body, f'"{version}.{sha256(body).hexdigest()[:16]}"', max_age)
 
     async def computed(
         self,
@@ -106,32 +150,78 @@ class Asking:
         parameters: Mapping[str, Any],
         show: Callable[[list[tuple[Any, ...]]], Any],
         max_age: int,
+        shown_by: Any = None,
     ) -> Response:
-        """Answer with a document made of the rows that a statement finds; its tag is of its content."""
-        found = await self.find(context, statement, parameters)
-        body = encode(show(found.rows))
-        return self.answer(found, body, f'W/"{found.moved}:{sha256(body).hexdigest()[:16]}"', max_age)
+        """Answer with a document made of the rows that a statement finds; its tag is of its content.
+
+        Others may share it if `shown_by` is given: what `show` depends on beside the rows.
+        """
+
+        async def make() -> Made:
+            found = await self._find(context, statement, parameters)
+            body = encode(show(found.rows))
+            return Made.of(found, body, f'W/"{found.moved}:{sha256(body).hexdigest()[:16]}"')
+
+        if shown_by is not None:
+            made = await self._kept(context, [statement, sorted(parameters.items()), shown_by], max_age, make)
+            return self.answer(made.position, made.body, made.etag, max_age, **made.age())
+        await self._wait(context)
+        made = await make()
+        self._must_reach(made.position)
+        return self.answer(made.position, made.body, made.etag, max_age)
 
     async def page(self, listing: Listing, wanted: Paging, **more: Any) -> Response:
         """Answer with a part of a list, under the conditions of the query and `more`. Raises ProblemError."""
-        parameters = {name: value for name, value in listing.conditions(wanted).items() if value is not None} | more
+        whose = self.principal.actor.subject if listing.own is not None and self.is_driver_only else None
+        depends_on = [listing.name, listing.item, listing.source, wanted.model_dump(mode="json"), more, whose]
+        made = await self._kept(
+            listing.context, depends_on, listing.max_age, lambda: self._part(listing, wanted, own=whose, more=more)
+        )
+        headers = {"Event-Id": event_id({listing.name: (made.build, made.position)}), **links(self.url, made.cursors)}
+        return self.answer(made.position, made.body, made.etag, listing.max_age, **headers, **made.age())
+
+    async def _part(self, listing: Listing, wanted: Paging, *, own: str | None, more: Mapping[str, Any]) -> Made:
+        given = {name: value for name, value in listing.conditions(wanted).items() if value is not None}
+        parameters = {**given, **more}
         conditions = ["true", *(listing.filters[name].sql(name) for name in parameters)]
-        if listing.own is not None and self.is_driver_only:
+        if listing.own is not None and own is not None:
             conditions.append(listing.own.sql("own"))
             parameters["own"] = await self.own_driver_ids()
         query_hash = _hash([listing.name, sorted(parameters.items())])
         part = Part(listing, wanted, self.settings.need("cursor_key"), query_hash)
         statement, after = part.statement(conditions)
         matching = f"select from {{schema}}.{listing.view} t where {' and '.join(conditions)} limit {MOST_COUNTED + 1}"
-        counted = f"select count(*) from ({matching}) c"
-        found = await self.find(listing.context, statement, parameters | after, counted)
-        body, links = part.document(found, self.url)
-        headers = {"Event-Id": event_id({listing.name: (found.build, found.position)})} | (
-            {"Link": links} if links else {}
-        )
+        found = await self._find(listing.context, statement, parameters | after, f"select count(*) from ({matching}) c")
+        body, cursors = part.document(found)
         # Of the content too: what a list joins, and how long ago something was, changes without the list's own rows.
         tag = _hash([query_hash, wanted.model_dump(), body.decode()])
-        return self.answer(found, body, f'W/"{found.build}.{found.moved}:{tag}"', listing.max_age, **headers)
+        return Made.of(found, body, f'W/"{found.build}.{found.moved}:{tag}"', cursors)
+
+
+class Made(msgspec.Struct):
+    """An answer as it was made: where its build stood and the rows had moved last, when, its content and its cursors."""
+
+    position: int
+    build: int
+    moved: int
+    at: float
+    body: bytes
+    etag: str
+    cursors: Cursors
+
+    @classmethod
+    def of(cls, found: Found, body: bytes, etag: str, cursors: Cursors = (None, None)) -> Made:
+        """Return an answer that is made now."""
+        return cls(found.position, found.build, found.moved, time.time(), body, etag, cursors)
+
+    def is_of(self, build: int, moved: int) -> bool:
+        """Say whether it shows all that had moved in a build until a position."""
+        return self.build == build and self.position >= moved
+
+    def age(self) -> dict[str, str]:
+        """Return the header that says how old it is, where it was not made just now (RFC 9111, 5.1)."""
+        seconds = int(time.time() - self.at)
+        return {"Age": str(seconds)} if seconds > 0 else {}
 
 
 def lagging(wanted: int, position: int) -> ProblemError:
@@ -151,7 +241,7 @@ def event_id(positions: Mapping[str, tuple[int, int]]) -> str:
 
 
 def _hash(parts: Any) -> str:
-    return sha256(msgspec.json.encode(parts)).hexdigest()[:16]
+    return sha256(msgspec.json.encode(parts)).hexdigest()[:32]
 
 
 def same_tag(if_none_match: str, etag: str) -> bool:
@@ -167,14 +257,27 @@ async def asking(
 ) -> Asking:
     """Return who asks and under which conditions; the roles are checked by `only`."""
     state = request.app.state
-    principal = await state.authenticate(request.scope)
+    principal = await authenticated(request, state.authenticate(request.scope))
     for name, value in request.query_params.multi_items():
         if "\0" in value:
             raise query_problem(name, "No text holds the character NUL.")
     if any("\0" in str(value) for value in request.path_params.values()):
         raise ProblemError(NO_SUCH_RECORD)
     note_principal(request, principal)
-    return Asking(principal, state.readers, state.settings, request.url, if_none_match, if_position_at_least)
+    return Asking(
+        principal, state.readers, state.cache, state.settings, request.url, if_none_match, if_position_at_least
+    )
+
+
+async def authenticated(request: Request, authentication: Awaitable[Principal]) -> Principal:
+    """Return who asks, once that is taken from his quota, or from that of the address of a stranger. Raises ProblemError."""
+    limits: Limits = request.app.state.limits
+    try:
+        principal = await authentication
+    except ProblemError as problem:
+        raise await limits.charge_stranger(request.scope, problem) from problem
+    await limits.charge(request.scope, principal)
+    return principal
 
 
 def note_principal(request: Request, principal: Principal) -> None:

@@ -95,33 +95,17 @@ class Filter:
         return found is not None and found <= value
 
 
-@dataclass(frozen=True)
-class Listing:
-    """A list of a view's rows: how an item is shown (SQL over `t` and the joins), in which order, and what may be asked for.
-
-    `shown` is the shape of an item, `wanted` that of the query; the query's fields named like `filters` are the conditions.
-    `order` are columns of `t`, all in the same direction, the last one unique. `own` is the filter that a driver cannot
-    remove: the rows that are about him.
+@dataclass(frozen=True, kw_only=True)
+class Watchable:
+    """What may be watched live, and by which conditions: `shown` is the shape of an item, `wanted` that of its query, whose
+    fields that are named like `filters` are the conditions.
     """
 
     name: str
-    context: str
-    view: str
-    item: str
     shown: type[Shown]
-    order: Sequence[str]
-    wanted: type[Paging]
-    descending: bool = False
-    joins: str = ""
+    wanted: type[BaseModel]
     filters: Mapping[str, Filter] = field(default_factory=dict)
-    own: Filter | None = None
     readers: frozenset[Role] = EVERYBODY
-    max_age: int = 30
-
-    @property
-    def source(self) -> str:
-        """The rows as they are now, with what is joined to them."""
-        return f"{{schema}}.{self.view} t {self.joins}"
 
     def validated(self, given: Mapping[str, str], sent_as: Mapping[str, str]) -> dict[str, Any]:
         """Return filter values as rows hold them, from query parameters, which a problem names as they were sent.
@@ -135,10 +119,47 @@ class Listing:
             raise query_problem(sent_as[str(one["loc"][0])], one["msg"]) from None
         return {name: value for name, value in self.conditions(wanted, mode="json").items() if value is not None}
 
-    def conditions(self, wanted: Paging, mode: Literal["python", "json"] = "python") -> dict[str, Any]:
+    def conditions(self, wanted: BaseModel, mode: Literal["python", "json"] = "python") -> dict[str, Any]:
         """Return the values of the filters in a query."""
         values = wanted.model_dump(mode=mode, by_alias=True)
         return {name: value for name, value in values.items() if name in self.filters}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing(Watchable):
+    """A list of a view's rows: how an item is shown (SQL over `t` and the joins), in which order, and what may be asked for.
+
+    `order` are columns of `t`, all in the same direction, the last one unique. `own` is the filter that a driver cannot
+    remove: the rows that are about him.
+    """
+
+    context: str
+    view: str
+    item: str
+    order: Sequence[str]
+    wanted: type[Paging]
+    descending: bool = False
+    joins: str = ""
+    own: Filter | None = None
+    max_age: int = 30
+
+    @property
+    def source(self) -> str:
+        """The rows as they are now, with what is joined to them."""
+        return f"{{schema}}.{self.view} t {self.joins}"
+
+
+Cursors = tuple[str | None, str | None]
+
+
+def links(url: URL, cursors: Cursors) -> dict[str, str]:
+    """Return the Link header (RFC 8288) of the part that a URL asked for, if it leads anywhere."""
+    parts = [
+        f'<{url.remove_query_params("page").include_query_params(cursor=cursor)}>; rel="{rel}"'
+        for rel, cursor in zip(("next", "prev"), cursors, strict=True)
+        if cursor
+    ]
+    return {"Link": ", ".join(parts)} if parts else {}
 
 
 class Part:
@@ -179,8 +200,8 @@ class Part:
             f"limit %(limit)s {offset}"
         ), parameters
 
-    def document(self, found: Found, url: URL) -> tuple[bytes, str]:
-        """Return the page as JSON, and its Link header (RFC 8288) given the URL that asked for this part."""
+    def document(self, found: Found) -> tuple[bytes, Cursors]:
+        """Return the page as JSON, and its cursors."""
         rows = found.rows[: self._limit]
         beyond = len(found.rows) > self._limit
         if self._backwards:
@@ -193,12 +214,7 @@ class Part:
         total = {"value": min(count, MOST_COUNTED), "kind": "exact" if count <= MOST_COUNTED else "at_least"}
         items = ",".join(row[0] for row in rows)
         tail = encode({"next": following, "prev": previous, "total": total}).decode()
-        links = [
-            f'<{url.remove_query_params("page").include_query_params(cursor=cursor)}>; rel="{rel}"'
-            for rel, cursor in (("next", following), ("prev", previous))
-            if cursor
-        ]
-        return f'{{"items":[{items}],{tail[1:]}'.encode(), ", ".join(links)
+        return f'{{"items":[{items}],{tail[1:]}'.encode(), (following, previous)
 
     def _sealed(self, values: str, *, backwards: bool) -> str:
         return sealed(self._key, "cursor", msgspec.json.encode([backwards, self._hash, msgspec.json.decode(values)]))

@@ -2,7 +2,7 @@
 
 Events: `row` (a row that matches, as its list shows it), `leave` (it matched before, no longer does), `gone` (it is no more),
 `reset` (begin anew: read the list again). The id of the last event of a position is what to go on from; it is moved on by
-keep-alives too.
+keep-alives too. Boards (locks, presence) have no positions: `fresh` (what there is follows), `lost` (it cannot be told).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from itertools import groupby
@@ -24,15 +24,18 @@ from fastapi.responses import StreamingResponse
 from prometheus_client import Counter, Gauge
 
 from domain.roles import Actor, Role
+from infra.redis.boards import Boards
 from infra.settings import Settings
 from infra.views.tail import Change, LiveView, Subscriber, Tail
 from infra.web.drain import DRAIN
 from infra.web.problems import NOT_ALLOWED, UNAUTHENTICATED, ProblemError, encode, header_problem, query_problem
 from infra.web.tokens import Principal
-from read_api.kernel import Anybody, Asking, asking, event_id, note_principal
-from read_api.listing import Filter, Listing, Shown
+from read_api.boards import BOARDS, Board, must_see, not_there
+from read_api.kernel import Anybody, Asking, asking, authenticated, event_id, note_principal
+from read_api.listing import Filter, Listing, Shown, Watchable
 from read_api.live import LIVE
 from read_api.sealing import opened, sealed, unpadded
+from read_api.watching import Watched, WatchedBoard
 
 router = APIRouter(tags=["live"])
 
@@ -48,38 +51,11 @@ CONNECTIONS = Gauge("sse_connections", "Live streams that are open")
 RESETS = Counter("sse_resets_total", "Live streams that were told to begin anew")
 
 
-class Watched:
-    """One view on a connection: its conditions, and how far it has come."""
-
-    def __init__(self, listing: Listing, conditions: Sequence[tuple[Filter, Any]], build: int, position: int) -> None:
-        self.listing, self._conditions, self.build, self.position = listing, conditions, build, position
-        self._own = next((value for one, value in conditions if one is listing.own), None)
-
-    def matches(self, row: Mapping[str, Any] | None) -> bool:
-        """Say whether a row is among those that are watched."""
-        return row is not None and all(one.matches(row, value) for one, value in self._conditions)
-
-    def events(self, changes: Iterable[Change]) -> Iterator[str]:
-        """Yield the events that changes lead to, without their ids."""
-        for change in changes:
-            head = f'{{"view":"{self.listing.name}","key":{encode(change.key).decode()}'
-            if change.row is None:
-                # What it was may have been forgotten; whoever sees his own rows alone is told of those that bear his name.
-                if self.matches(change.was) or (change.was is None and (self._own is None or change.key in self._own)):
-                    yield f"event: gone\ndata: {head}}}\n"
-            elif self.matches(change.row):
-                if change.shown is None:  # there is nothing to show yet, as of an organisation that has not opened
-                    continue
-                yield f'event: row\ndata: {head},"position":{change.position},"row":{change.shown}}}\n'
-            elif self.matches(change.was):
-                yield f"event: leave\ndata: {head}}}\n"
-
-
 class Connection:
     """One live stream: what waits to be sent is bounded; a client that does not keep up is reset."""
 
-    def __init__(self, watched: Mapping[str, Watched], expires: float) -> None:
-        self._watched, self._expires = watched, expires
+    def __init__(self, watched: Mapping[str, Watched], boards: Sequence[str], expires: float) -> None:
+        self._watched, self._boards, self._expires = watched, boards, expires
         self._waiting: list[str] = []
         self._size = 0
         self._ended = False
@@ -102,9 +78,12 @@ class Connection:
                 events[-1] = f"id: {self._id()}\n{events[-1]}"
                 texts.append("\n".join(events) + "\n")
         watched.position = upto
-        if not texts or self._ended:
+        self.say(name, "".join(texts))
+
+    def say(self, name: str, text: str) -> None:
+        """Queue events of a view or board as they are."""
+        if not text or self._ended:
             return
-        text = "".join(texts)
         if self._waiting and self._size + len(text) > MOST_WAITING_BYTES:
             self.reset(name, "this connection does not keep up")
             return
@@ -130,7 +109,7 @@ class Connection:
     async def events(self) -> AsyncIterator[str]:
         """Yield what is to be sent, and keep the connection alive, until it ends or its token expires."""
         retry = RETRY_MS + random.randrange(RETRY_JITTER_MS)  # so that not all clients come back at once after a deploy
-        positions = {name: watched.position for name, watched in self._watched.items()}
+        positions = {name: watched.position for name, watched in self._watched.items()} | dict.fromkeys(self._boards)
         yield f"retry: {retry}\nevent: ready\nid: {self._id()}\ndata: {encode(positions).decode()}\n\n"
         while time.time() < self._expires:
             try:
@@ -173,12 +152,12 @@ async def watching(request: Request, ticket: str | None = None) -> Asking:
     if ticket is None:
         return await asking(request)
     state = request.app.state
-    principal = _ticket_holder(state.settings, ticket)
+    principal = await authenticated(request, _ticket_holder(state.settings, ticket))
     note_principal(request, principal)
-    return Asking(principal, state.readers, state.settings, request.url)
+    return Asking(principal, state.readers, state.cache, state.settings, request.url)
 
 
-def _ticket_holder(settings: Settings, ticket: str) -> Principal:
+async def _ticket_holder(settings: Settings, ticket: str) -> Principal:
     payload = opened(settings.need("cursor_key"), "ticket", ticket)
     if payload is None:
         raise ProblemError(UNAUTHENTICATED, "This is no ticket of ours.", headers=CHALLENGE)
@@ -201,8 +180,12 @@ async def watch(
     last_event_id_header: Annotated[str | None, Header(alias="Last-Event-ID", max_length=2_000)] = None,
 ) -> Response:
     """Watch views: rows that match the filters, as they change. A filter is a parameter `name`, or `view.name` for one view."""
-    listings = [_listing(ask, name) for name in dict.fromkeys(view)]
-    conditions = await _conditions(ask, listings, request)
+    watchables = [_watchable(ask, name) for name in dict.fromkeys(view)]
+    conditions = await _conditions(ask, watchables, request)
+    listings = [one for one in watchables if isinstance(one, Listing)]
+    boards = [one for one in watchables if isinstance(one, Board)]
+    if boards and not request.app.state.shared.is_set:
+        raise not_there(request.app.state.shared)
     by_header = last_event_id_header is not None
     resumed = _resumed(last_event_id_header if by_header else last_event_id, by_header=by_header)
     watched: dict[str, Watched] = {}
@@ -211,18 +194,21 @@ async def watch(
         build, position = resumed.get(listing.name, (found.build, found.position if after is None else after))
         position = min(position, found.position)  # nobody can have seen what has not happened
         watched[listing.name] = Watched(listing, conditions[listing.name], build, position)
-    connection = Connection(watched, ask.principal.expires)
+    connection = Connection(watched, [board.name for board in boards], ask.principal.expires)
+    watchers = [WatchedBoard(board, conditions[board.name], connection.say) for board in boards]
     return StreamingResponse(
-        _streamed(request.app.state.tail, ask, watched, connection),
+        _streamed(request.app.state, ask, watched, watchers, connection),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
 
 
 async def _streamed(
-    tail: Tail, ask: Asking, watched: Mapping[str, Watched], connection: Connection
+    state: Any, ask: Asking, watched: Mapping[str, Watched], watchers: Sequence[WatchedBoard], connection: Connection
 ) -> AsyncIterator[str]:
-    """Yield the events of a connection; its views are joined once it has begun, and left when it ends."""
+    """Yield the events of a connection; its views and boards are joined once it has begun, and left when it ends."""
+    tail: Tail = state.tail
+    boards: Boards = state.boards
     subscribers = [
         Subscriber(
             view=LiveView(one.listing.name, one.listing.context, one.listing.view, one.listing.item, one.listing.joins),
@@ -237,6 +223,8 @@ async def _streamed(
     ]
     CONNECTIONS.inc()
     joining = asyncio.gather(*(tail.join(subscriber) for subscriber in subscribers))
+    for watcher in watchers:
+        boards.join(watcher.board.name, ask.tenant, watcher)
     try:
         with DRAIN.ending(connection.end):
             async for event in connection.events():
@@ -245,42 +233,47 @@ async def _streamed(
         joining.cancel()
         for subscriber in subscribers:
             tail.leave(subscriber)
+        for watcher in watchers:
+            boards.leave(watcher.board.name, ask.tenant, watcher)
         CONNECTIONS.dec()
 
 
-def _listing(ask: Asking, name: str) -> Listing:
-    listing = LIVE.get(name)
-    if listing is None:
-        raise query_problem("view", f"There is no view {name!r} to watch; there are: {', '.join(LIVE)}.")
-    if not ask.principal.actor.roles & listing.readers:
-        raise ProblemError(NOT_ALLOWED, f"{name} is for: {', '.join(sorted(listing.readers))}.")
-    return listing
+def _watchable(ask: Asking, name: str) -> Watchable:
+    watchable = LIVE.get(name) or BOARDS.get(name)
+    if watchable is None:
+        raise query_problem("view", f"There is no view {name!r} to watch; there are: {', '.join((*LIVE, *BOARDS))}.")
+    if not ask.principal.actor.roles & watchable.readers:
+        raise ProblemError(NOT_ALLOWED, f"{name} is for: {', '.join(sorted(watchable.readers))}.")
+    return watchable
 
 
 async def _conditions(
-    ask: Asking, listings: Sequence[Listing], request: Request
+    ask: Asking, watchables: Sequence[Watchable], request: Request
 ) -> dict[str, list[tuple[Filter, Any]]]:
     """Return the conditions of each view: the filters that were asked for, and the one that a driver cannot remove."""
-    given: dict[str, dict[str, str]] = {listing.name: {} for listing in listings}
-    sent_as: dict[str, dict[str, str]] = {listing.name: {} for listing in listings}
+    given: dict[str, dict[str, str]] = {one.name: {} for one in watchables}
+    sent_as: dict[str, dict[str, str]] = {one.name: {} for one in watchables}
     for parameter, value in request.query_params.multi_items():
         if parameter in OWN_PARAMETERS:
             continue
         name, _, filter_name = parameter.rpartition(".")
-        matching = [one for one in listings if name in ("", one.name) and filter_name in one.filters]
+        matching = [one for one in watchables if name in ("", one.name) and filter_name in one.filters]
         if not matching:
-            allowed = ", ".join(sorted({filter for one in listings for filter in one.filters}))
+            allowed = ", ".join(sorted({filter for one in watchables for filter in one.filters}))
             raise query_problem(parameter, f"None of these views has this filter; there are: {allowed or 'none'}.")
-        for listing in matching:
-            given[listing.name][filter_name] = value
-            sent_as[listing.name][filter_name] = parameter
+        for one in matching:
+            given[one.name][filter_name] = value
+            sent_as[one.name][filter_name] = parameter
+    listings = [one for one in watchables if isinstance(one, Listing)]
     own = await ask.own_driver_ids() if ask.is_driver_only and any(one.own for one in listings) else []
     conditions = {}
-    for listing in listings:
-        values = listing.validated(given[listing.name], sent_as[listing.name])
-        conditions[listing.name] = [(listing.filters[name], value) for name, value in values.items()]
-        if listing.own is not None and ask.is_driver_only:
-            conditions[listing.name].append((listing.own, own))
+    for one in watchables:
+        values = one.validated(given[one.name], sent_as[one.name])
+        conditions[one.name] = [(one.filters[name], value) for name, value in values.items()]
+        if isinstance(one, Board):
+            await must_see(ask, values)
+        elif isinstance(one, Listing) and one.own is not None and ask.is_driver_only:
+            conditions[one.name].append((one.own, own))
     return conditions
 
 

@@ -19,11 +19,13 @@ from infra.database import LOGINS, migrate
 from infra.local.home import Home
 from infra.local.kafka import Kafka, KafkaNotThereError
 from infra.local.postgres import Postgres
+from infra.local.redis import RedisServer
 from infra.settings import Settings
 from infra.views.builds import ensure_builds
 from projections.catalog import CONTEXTS
 
 TEMPLATE = "fieldlog_template"
+DATABASES = 10_000
 _numbers = count(1)
 
 
@@ -104,6 +106,21 @@ def keys(tmp_path_factory: pytest.TempPathFactory, postgres: Postgres) -> dict[s
     home = Home(tmp_path_factory.mktemp("home"))
     home.postgres = postgres
     return {name: value for name, value in home.environment().items() if not name.endswith("_URL")}
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A Redis that lives as long as the run; each test has a database of its own."""
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    server.start(databases=DATABASES)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> str:
+    """The URL of a Redis in which there is nothing."""
+    return redis_server.url(next(_numbers) % DATABASES)
 
 
 @pytest.fixture

@@ -13,16 +13,19 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import httpx
 import psutil
+import redis
 
+from infra.local.redis import RedisServer
 from infra.settings import Settings, variable
 
 READY = "/fleet/dashboard"
 CHILDREN = ("projector", "reactor", "write-api", "read-api")
 LONGEST_S = 30.0
+NO_LIMIT = {"FIELDLOG_LIMIT_REQUESTS": "0"}  # what is tried again every few milliseconds is soon more than people ask
 Found = TypeVar("Found")
 
 
@@ -84,6 +87,17 @@ def postgres_of(directory: Path) -> psutil.Process | None:
     try:
         return psutil.Process(int((directory / "postgres" / "postmaster.pid").read_text().split()[0]))
     except (FileNotFoundError, IndexError, ValueError, psutil.NoSuchProcess):  # a negative id is of initdb at work
+        return None
+
+
+def redis_of(directory: Path) -> psutil.Process | None:
+    """Return the process of a directory's Redis, if it runs."""
+    url = RedisServer(directory / "redis").url()
+    try:
+        with redis.Redis.from_url(url, socket_timeout=1) as client:
+            about: Any = client.info("server")
+        return psutil.Process(about["process_id"])
+    except (redis.RedisError, OSError, psutil.NoSuchProcess):
         return None
 
 
@@ -167,12 +181,14 @@ def _ports(write: int, read: int) -> list[str]:
     return ["--write-port", str(write), "--read-port", str(read)]
 
 
-def begin(directory: Path, *options: str, ports: tuple[int, int] | None = None) -> Up:
+def begin(
+    directory: Path, *options: str, ports: tuple[int, int] | None = None, settings: Mapping[str, str] = NO_LIMIT
+) -> Up:
     """Start `fieldlog up` over a directory, on free ports, and do not wait for it."""
     write, read = ports or (free_port(), free_port())
     process = subprocess.Popen(
         [sys.executable, "-m", "infra", "up", "--data", str(directory), *_ports(write, read), *options],
-        env=environment() | {"PYTHONUNBUFFERED": "1"},
+        env=environment() | {"PYTHONUNBUFFERED": "1", **settings},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -199,7 +215,7 @@ def end_all(running: Up) -> None:
         if running.process.poll() is None:
             running.end()
     finally:
-        for one in [*left, *filter(None, [postgres_of(running.directory)])]:
+        for one in [*left, *filter(None, [postgres_of(running.directory), redis_of(running.directory)])]:
             if one.is_running():
                 one.kill()
         running.process.wait()

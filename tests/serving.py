@@ -23,7 +23,9 @@ from tests.conftest import TENANT
 def served(app: App) -> Iterator[str]:
     """Serve an application on loopback; gives its base URL once it has started."""
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", http="httptools", loop="uvloop"))
+    server = uvicorn.Server(
+        uvicorn.Config(app, log_level="warning", http="httptools", loop="uvloop", proxy_headers=False)
+    )
     started = threading.Event()
     startup = server.startup
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from base64 import urlsafe_b64decode
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -12,12 +14,14 @@ from uuid import UUID
 
 import httpx
 import pytest
+import redis
 from pyproj import Geod
 
+from infra.local.redis import RedisServer
 from infra.log.identity import tenant_id_of
 from projections.catalog import CONTEXTS
 from tests.house import golden
-from tests.running import Up, fieldlog, up
+from tests.running import Up, environment, fieldlog, up
 
 FIXES = 37
 GPX = """<?xml version="1.0"?>
@@ -113,6 +117,7 @@ def test_the_doctor_finds_this_machine_well(running: Up) -> None:
     found = {one["what"]: one for one in json.loads(asked.stdout)}
     assert all(one["works"] for one in found.values())
     assert found["database"]["found"].startswith("PostgreSQL 18")
+    assert found["Redis"]["found"] == "answers; maxmemory-policy volatile-lru"
     assert found[f"port {running.write_port}"]["found"].startswith("in use")
 
 
@@ -123,6 +128,32 @@ def test_the_doctor_says_what_does_not_work_and_how_to_mend_it(tmp_path: Path) -
     [database] = [one for one in json.loads(asked.stdout) if one["what"] == "database"]
     assert (database["works"], database["mend"]) == (False, "start it, or correct FIELDLOG_PROJECTOR_URL")
     assert "swordfish" not in asked.stdout + asked.stderr
+
+
+def test_the_doctor_looks_at_redis_and_at_what_it_drops_for_room(tmp_path: Path) -> None:
+    def found(url: str) -> tuple[bool, str]:
+        settings = environment(DATA=str(tmp_path)) | {"REDIS_URL": url}
+        asked = subprocess.run(
+            [sys.executable, "-m", "infra", "doctor", "--json"],
+            env=settings,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert "swordfish" not in asked.stdout + asked.stderr
+        [one] = [one for one in json.loads(asked.stdout) if one["what"] == "Redis"]
+        return one["works"], one["mend"]
+
+    assert found("redis://:swordfish@127.0.0.1:1/0") == (False, "start it (`fieldlog up`), or correct REDIS_URL")
+    server = RedisServer(tmp_path / "redis")
+    server.start()
+    try:
+        assert found(server.url())[0]
+        with redis.Redis.from_url(server.url()) as client:
+            client.config_set("maxmemory-policy", "allkeys-lru")
+        assert found(server.url()) == (False, "maxmemory-policy volatile-lru")
+    finally:
+        server.stop()
 
 
 def test_the_system_describes_itself_without_a_database() -> None:

@@ -41,6 +41,10 @@ WRONG = {
     "SITE_RADIUS_M": "77777",
     "CHANGES_DAYS": "swordfish",
     "GRACE_SECONDS": "-77",
+    "LIMIT_REQUESTS": "-77",
+    "TRUSTED_PROXIES": "10.0.0.0/8,swordfish",
+    "PROXY_HEADER": "X-Swordfish",
+    "LOCK_SECONDS": "swordfish",
 }
 
 
@@ -52,6 +56,13 @@ def test_what_is_wrong_is_named_without_its_value(name: str) -> None:
     assert line.startswith(f"FIELDLOG_{name}: ")
     assert "\n" not in line
     assert WRONG[name] not in line
+
+
+def test_a_url_of_redis_that_is_none_is_named_without_its_value() -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_environment({"REDIS_URL": "http://swordfish"})
+    assert str(caught.value).startswith("REDIS_URL: ")
+    assert "swordfish" not in str(caught.value)
 
 
 def test_everything_that_is_wrong_is_named_at_once_in_one_line(tmp_path: Path) -> None:

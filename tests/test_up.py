@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from infra.local.demo import TENANT
-from tests.running import CHILDREN, LONGEST_S, Up, begin, end_all, patient, postgres_of, until, up
+from tests.running import CHILDREN, LONGEST_S, READY, Up, begin, end_all, patient, postgres_of, redis_of, until, up
 
 OPEN = {"name": "demo", "time_zone": "Europe/Ljubljana", "currency": "EUR"}
 
@@ -120,12 +120,25 @@ def test_a_database_that_is_killed_is_started_again(running: Up, office: dict[st
     assert truck(running, office, "after", position) == "active"
 
 
+def test_a_redis_that_is_killed_is_started_again(running: Up, office: dict[str, str]) -> None:
+    lock = f"{running.read}/locks/trucks/T1"
+    first = insisted(lambda: httpx.post(lock, headers=office)).raise_for_status().json()
+    server = redis_of(running.directory)
+    assert server is not None
+    server.kill()
+    running.line_with("redis ended with -9; it is started again")
+    until(lambda: (found := redis_of(running.directory)) and (found if found != server else None))
+    second = insisted(lambda: httpx.post(lock, headers=office)).raise_for_status().json()
+    assert second["token"] > first["token"]
+
+
 def test_ctrl_c_ends_everything_and_the_next_start_finds_it_all_again(running: Up, office: dict[str, str]) -> None:
     position = register(running, office, "kept")
     children, server = running.children(), postgres_of(running.directory)
     assert running.end(signal.SIGINT) == 0
     gone, alive = psutil.wait_procs([*children.values(), *filter(None, [server])], LONGEST_S)
     assert (len(gone), alive) == (len(CHILDREN) + 1, [])
+    assert redis_of(running.directory) is None
     for port in (running.write_port, running.read_port):
         with socket.socket() as probe:
             assert probe.connect_ex(("127.0.0.1", port)) != 0
@@ -141,6 +154,7 @@ def test_if_the_supervisor_is_killed_its_children_end_and_the_next_start_takes_o
         assert running.end(signal.SIGKILL) == -signal.SIGKILL
         gone, alive = psutil.wait_procs(children.values(), LONGEST_S)
         assert (len(gone), alive) == (len(CHILDREN), [])
+        until(lambda: redis_of(tmp_path) is None or None)
         with up(tmp_path, "--no-demo") as again:
             assert truck(again, office, "late", register(again, office, "late")) == "active"
         assert postgres_of(tmp_path) is None
@@ -174,7 +188,7 @@ def test_ctrl_c_during_the_start_leaves_nothing_running_and_nothing_half_made(tm
 
 
 def test_the_demo_fleet_can_be_watched_moving_with_the_command_that_is_shown(tmp_path: Path) -> None:
-    running = begin(tmp_path)
+    running = begin(tmp_path, settings={})
     try:
         shown = running.line_with("curl -N")
         token, url = shown.split("'")[1].removeprefix("Authorization: "), shown.split("'")[3]
@@ -189,3 +203,16 @@ def test_the_demo_fleet_can_be_watched_moving_with_the_command_that_is_shown(tmp
     finally:
         end_all(running)
     assert str(TENANT) not in (tmp_path / "logs" / "demo.log").read_text()
+
+
+def test_what_people_ask_is_limited_as_it_is_in_production(tmp_path: Path) -> None:
+    running = begin(tmp_path, "--no-demo", settings={})
+    try:
+        running.line_with(READY)
+        office = dict(running.client("admin"))
+        with httpx.Client(base_url=running.read, headers=office) as http:
+            answers = [http.get("/trucks").status_code for _ in range(120)]
+    finally:
+        end_all(running)
+    assert answers[:100] == [200] * 100
+    assert 429 in answers[100:]

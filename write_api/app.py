@@ -14,11 +14,15 @@ from infra.collector import tune_collector
 from infra.database import MIGRATION_NAMES
 from infra.log.desk import Desk
 from infra.log.service import LogService, open_log
+from infra.redis.client import Shared
+from infra.redis.locks import Locks
 from infra.settings import Settings
 from infra.web.edge import App
 from infra.web.framework import Health, edged, framework
+from infra.web.limiting import Limits
 from infra.web.tokens import Bearer, Keys, Tokens
 from write_api.doors import Door
+from write_api.guards import Guards
 from write_api.openapi import with_commands, with_problems
 
 DESCRIPTION = """One door for every command. A command is answered with a receipt once its facts are in the log for good;
@@ -33,7 +37,9 @@ class WriteApi:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._log: LogService | None = None
-        self.health = Health({"database": self._database, "queue": self._queue}, [self._measure])
+        self._shared = Shared(settings.redis())
+        checks = {"database": self._database, "queue": self._queue, "redis": self._redis}
+        self.health = Health(checks, [self._measure])
 
     def desk(self) -> Desk:
         """Return the desk; there is none before the start."""
@@ -50,7 +56,7 @@ class WriteApi:
             await keys.load()
             refresh = asyncio.create_task(keys.refresh())
             with tracing.exporting(settings, "write-api"):
-                async with open_log(settings) as self._log:
+                async with self._shared, open_log(settings) as self._log:
                     tune_collector()
                     self.health.started = True
                     yield
@@ -58,11 +64,15 @@ class WriteApi:
             with suppress(asyncio.CancelledError):
                 await refresh
 
-        behind = framework("Fieldlog: commands", DESCRIPTION, self.health, lifespan)
+        behind = framework("Fieldlog: commands", DESCRIPTION, self.health, lifespan, settings.max_body_bytes)
         with_commands(behind)
         with_problems(behind)
         bearer = Bearer(Tokens(keys, settings.token_issuer, settings.token_audience))
-        return edged(Door(self.desk, bearer, behind, settings.max_body_bytes), settings)
+        limits, guards = Limits(self._shared, settings), Guards(Locks(self._shared, settings.lock_seconds))
+        return edged(Door(self.desk, bearer, behind, settings.max_body_bytes, limits, guards), settings)
+
+    async def _redis(self) -> str:
+        return self._shared.state()
 
     async def _database(self) -> str:
         """Check that the log can be written to with the tables that this code knows."""

@@ -6,6 +6,7 @@ answered with bytes. What they do not serve goes to the framework behind them.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -16,12 +17,15 @@ import msgspec
 from prometheus_client import Counter
 from pydantic import ValidationError
 
+from commands.kernel import Command
 from commands.trips.locations import Acknowledged
 from domain.catalog import STREAMS
 from domain.kernel import Refused
-from infra.log.desk import (
+from infra.log.desk import Desk
+from infra.log.identity import RECORD_ID, RECORD_ID_SHAPE, keyed_command_id
+from infra.log.order import (
+    BarredError,
     BusyError,
-    Desk,
     KeyReusedError,
     NoSuchRecordError,
     NotCarriedOutError,
@@ -29,8 +33,8 @@ from infra.log.desk import (
     Receipt,
     StaleVersionError,
 )
-from infra.log.identity import keyed_command_id
 from infra.web.edge import App, Receive, Scope, Send, context_of, header, respond
+from infra.web.limiting import Limits
 from infra.web.problems import (
     BUSY,
     INVALID_INPUT,
@@ -48,8 +52,10 @@ from infra.web.problems import (
     refusal,
 )
 from infra.web.tokens import Principal
-from write_api.orders import ID, ROUTES, Batch, Request, must_be_allowed, no_command
+from write_api.guards import Guard, Guards
+from write_api.orders import ROUTES, Batch, Item, Request, Route, must_be_allowed, no_command
 
+ITEMS_A_REQUEST = 10  # the largest batch is all of the default quota
 COMMANDS_TOTAL = Counter("command_total", "Commands by outcome", ["name", "outcome"])
 
 
@@ -70,8 +76,11 @@ class Door:
         authenticate: Callable[[Scope], Awaitable[Principal]],
         behind: App,
         max_body_bytes: int,
+        limits: Limits,
+        guards: Guards,
     ) -> None:
-        self._desk, self._authenticate, self._behind, self._max_body_bytes = desk, authenticate, behind, max_body_bytes
+        self._desk, self._bearer, self._behind, self._max_body_bytes = desk, authenticate, behind, max_body_bytes
+        self._limits, self._guards = limits, guards
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -93,15 +102,23 @@ class Door:
         _must_post(scope)
         request = Request(scope, context, await self._authenticate(scope))
         must_be_allowed(route, request.principal)
-        if not ID.fullmatch(id):
-            detail = "An id begins with a letter or digit and has at most 128 of A-Z a-z 0-9 . _ ~ : -"
-            raise ProblemError(INVALID_INPUT, detail, errors=[{"parameter": "id", "code": "id", "detail": detail}])
+        if not RECORD_ID.fullmatch(id):
+            errors = [{"parameter": "id", "code": "id", "detail": RECORD_ID_SHAPE}]
+            raise ProblemError(INVALID_INPUT, RECORD_ID_SHAPE, errors=errors)
+        guard = self._guards.of(request.principal, route, id, request.lock_token())
+        counts_points = _counts_points(route)
+        barred = await self._admitted(scope, request.principal, guard, requests=0 if counts_points else 1)
         body = await self._body(scope, receive)
         try:
             command = route.command.model_validate_json(body or b"{}")
         except ValidationError as error:
+            if counts_points:
+                await self._limits.charge(scope, request.principal)
             raise invalid(error, route.command) from None
+        if counts_points:
+            await self._limits.charge(scope, request.principal, requests=0, points=_points(command))
         order = request.order(route, id, command)
+        order.guard, order.barred = guard, barred
         context.fields |= {"command": route.name, "aggregate": f"{stream}/{id}"}
         try:
             receipt = await self._desk().carry_out(order)
@@ -123,8 +140,13 @@ class Door:
         try:
             batch = Batch.model_validate_json(await self._body(scope, receive))
         except ValidationError as error:
+            await self._limits.charge(scope, request.principal)
             raise invalid(error, Batch) from None
         orders = [request.tried(n, item) for n, item in enumerate(batch.items)]
+        points = sum(_points(order.command) for order in orders if isinstance(order, Order))
+        others = sum(not _counts_points(ROUTES.get((item.stream, item.verb))) for item in batch.items)
+        await self._limits.charge(scope, request.principal, requests=-(-others // ITEMS_A_REQUEST), points=points)
+        await self._guard_all(request.principal, batch.items, orders)
         outcomes = await (self._together(request, batch, orders) if batch.atomic else self._one_by_one(orders))
         items = []
         for item, outcome in zip(batch.items, outcomes, strict=True):
@@ -168,6 +190,36 @@ class Door:
         except (BusyError, KeyReusedError) as error:
             raise problem_of(error) from error
 
+    async def _authenticate(self, scope: Scope) -> Principal:
+        try:
+            return await self._bearer(scope)
+        except ProblemError as problem:
+            raise await self._limits.charge_stranger(scope, problem) from problem
+
+    async def _admitted(
+        self, scope: Scope, principal: Principal, guard: Guard | None, requests: int
+    ) -> BarredError | None:
+        """Take the request from its sender's quota; in the same round trip, look at the lock. Raises ProblemError."""
+        charge = self._limits.charge(scope, principal, requests=requests)
+        if guard is None:
+            await charge
+            return None
+        return (await asyncio.gather(charge, guard()))[1]
+
+    async def _guard_all(
+        self, principal: Principal, items: Sequence[Item], orders: Sequence[Order | ProblemError]
+    ) -> None:
+        """Look at the locks that items of a batch depend on, all in one round trip."""
+        guarded: list[Order] = []
+        for item, order in zip(items, orders, strict=True):
+            if isinstance(order, Order):
+                order.guard = self._guards.of(principal, ROUTES[item.stream, item.verb], item.id, item.lock_token)
+                if order.guard is not None:
+                    guarded.append(order)
+        found = await asyncio.gather(*(order.guard() for order in guarded if order.guard is not None))
+        for order, barred in zip(guarded, found, strict=True):
+            order.barred = barred
+
     async def _body(self, scope: Scope, receive: Receive) -> bytes:
         """Read the body. Raises ProblemError: too large, or not said to be JSON."""
         body = bytearray()
@@ -187,6 +239,15 @@ class Door:
             if content_type != b"application/json":
                 raise ProblemError(WRONG_CONTENT_TYPE)
         return bytes(body)
+
+
+def _counts_points(route: Route | None) -> bool:
+    """Say whether what a command costs is counted by its fixes: phones send few or many at once."""
+    return route is not None and route.command.answers is Acknowledged
+
+
+def _points(command: Command) -> int:
+    return len(getattr(command, "fixes", ()))
 
 
 def _count_points(receipt: Receipt) -> None:
@@ -219,6 +280,8 @@ def problem_of(error: Exception) -> ProblemError:
                 current_etag=f'"{error.current}"',
                 changed_fields=error.changed_fields,
             )
+        case BarredError(reason=ProblemError() as problem):
+            return problem
         case KeyReusedError():
             return ProblemError(KEY_REUSED)
         case NotCarriedOutError():

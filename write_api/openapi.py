@@ -27,11 +27,13 @@ ID = {
 HEADERS = {
     "Idempotency-Key": "Any text of the client's; the same key with the same command has the same receipt, for ever.",
     "If-Match": "The version (an entity tag) that the record must be at; * if it must exist.",
+    "Lock-Token": "The token of the record's edit lock: carried out only while you hold that very lock.",
     "Occurred-At": "When it happened, if not now: RFC 3339, at most 5 minutes ahead.",
     "X-Application-Name": "Which application sends this.",
     "X-Correlation-Id": "What this belongs to, across requests.",
 }
-SHARED = (400, 401, 403, 404, 412, 413, 415, 422, 503)
+WAITS = " While somebody else holds the record's edit lock, it is answered 423."
+SHARED = (400, 401, 403, 404, 412, 413, 415, 422, 423, 429, 503)
 
 
 class ReceiptShown(BaseModel):
@@ -140,7 +142,7 @@ def _operation(route: Route, refs: Refs) -> dict[str, Any]:
         "tags": [route.stream.name],
         "operationId": route.name,
         "summary": doc.partition(".")[0],
-        "description": f"{doc}\n\nFor: {', '.join(roles)}.",
+        "description": f"{doc}\n\nFor: {', '.join(roles)}.{WAITS if command.respects_lock else ''}",
         "security": [{"bearer": []}],
         "x-roles": roles,
         "x-refusals": [one.__name__ for one in command.refuses],
@@ -172,7 +174,7 @@ def _batch(refs: Refs) -> dict[str, Any]:
                 "description": "Each item's answer",
                 "content": {"application/json": {"schema": refs[BatchAnswer]}},
             },
-            **_problems((), (400, 401, 413, 415, 422, 503), refs),
+            **_problems((), (400, 401, 413, 415, 422, 429, 503), refs),
         },
     }
 

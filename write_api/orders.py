@@ -19,8 +19,8 @@ from domain.catalog import STREAMS
 from domain.kernel import Stream
 from domain.roles import Role
 from infra.log.codec import Client, Envelope
-from infra.log.desk import ANY_VERSION, Order
 from infra.log.identity import keyed_command_id
+from infra.log.order import ANY_VERSION, Order
 from infra.web.edge import Context, Scope
 from infra.web.problems import (
     INVALID_INPUT,
@@ -34,12 +34,12 @@ from infra.web.problems import (
 from infra.web.tokens import Principal
 
 FURTHEST_AHEAD = timedelta(minutes=5)
-ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~:-]{0,127}")
 BARE_KEY = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,255}")
 ENTITY_TAG = re.compile(r'(?:W/)?"([0-9]{1,18})(?:\.[^"]*)?"')
 PRINTABLE = re.compile(rb"[\x20-\x7e]{1,128}")
 NO_VERSION = -2
 MOST_ITEMS = 1000
+MOST_TOKEN = 10**15 - 1  # the largest integer of a structured field
 _MOMENT: TypeAdapter[datetime] = TypeAdapter(Moment)
 
 
@@ -70,6 +70,7 @@ class Item(BaseModel):
     verb: Annotated[str, Field(max_length=64)]
     body: dict[str, Any] = Field(default_factory=dict)
     if_match: int | Annotated[str, Field(max_length=300)] | None = None
+    lock_token: Annotated[int, Field(ge=0, le=MOST_TOKEN)] | None = None
     occurred_at: Moment | None = None
 
 
@@ -98,6 +99,18 @@ class Request:
         context.fields |= {"tenant": principal.tenant, "principal": principal.actor.subject}
         agent = self._text(b"user-agent")
         self._client = Client((scope.get("client") or (None,))[0], agent and agent[:300], principal.session)
+
+    def lock_token(self) -> int | None:
+        """Return the token of the edit lock that this request relies on. Raises ProblemError."""
+        text = self._text(b"lock-token")
+        if text is None:
+            return None
+        token: object = None
+        with suppress(ValueError):
+            token = cast(tuple[object, object], http_sf.parse(text.encode(), tltype="item"))[0]
+        if type(token) is not int or token < 0:
+            raise header_problem("Lock-Token", "The token that the lock was acquired with, an integer.")
+        return token
 
     def order(self, route: Route, id: str, command: Command) -> Order:
         """Return the order that this request's headers and body make. Raises ProblemError."""

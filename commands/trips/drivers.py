@@ -106,6 +106,7 @@ class AssignTruck(Command):
     truck_id: Id
     allows: ClassVar = OFFICE
     refuses: ClassVar = (TruckUnknown,)
+    respects_lock: ClassVar = True
 
     def consults(self, driver: Driver, asked: Asked) -> Consults:
         yield TRUCKS, self.truck_id

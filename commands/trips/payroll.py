@@ -73,6 +73,7 @@ class CorrectPayrollLine(Command):
     reason: Text
     allows: ClassVar = OFFICE
     refuses: ClassVar = (PeriodNotClosed, NoSuchLine)
+    respects_lock: ClassVar = True
 
     def consults(self, period: PayrollPeriod, asked: Asked) -> Consults:
         if self.line not in period.lines:

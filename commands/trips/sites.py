@@ -81,6 +81,7 @@ class ChangeRate(Command):
     rate: RateSent
     allows: ClassVar = OFFICE
     refuses: ClassVar = (SiteIsClosed, TenantNotOpen, WrongCurrency, RateChangedSince)
+    respects_lock: ClassVar = True
 
     def consults(self, site: Site, asked: Asked) -> Consults:
         yield TENANTS, str(asked.tenant)

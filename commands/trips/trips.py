@@ -295,6 +295,7 @@ class FlagTrip(Command):
     note: Text
     allows: ClassVar = OFFICE
     refuses: ClassVar = (TripNotCompleted,)
+    respects_lock: ClassVar = True
 
     def decide(self, trip: Trip, asked: Asked) -> Decision:
         if trip.status != "completed":

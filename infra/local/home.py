@@ -1,4 +1,4 @@
-"""The data directory of a local set-up: the database, and the keys that are made at its first start."""
+"""The data directory of a local set-up: the database, Redis's socket, and the keys that are made at its first start."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from domain.roles import Role
 from infra.database import LOGINS
 from infra.local.kafka import Kafka
 from infra.local.postgres import Postgres
+from infra.local.redis import RedisServer
 from infra.settings import Settings
 
 HOUR_S = 3600
@@ -35,6 +36,7 @@ class Home:
         self.directory.mkdir(parents=True, exist_ok=True)
         self.postgres = Postgres(self.directory / "postgres")
         self.kafka = Kafka(self.directory / "kafka")
+        self.redis = RedisServer(self.directory / "redis")
 
     def environment_with_ours(self) -> dict[str, str]:
         """Return the environment of this process with the settings of this set-up, where it has none of its own."""
@@ -52,6 +54,7 @@ class Home:
             "FIELDLOG_JWKS": str(self.directory / "jwks.json"),
             "FIELDLOG_CORS_ORIGINS": "*",
             **({"KAFKA_BOOTSTRAP_SERVERS": self.kafka.bootstrap} if self.kafka.running() else {}),
+            "REDIS_URL": self.redis.url(),
         }
 
     def _secret(self, name: str) -> str:

@@ -1,11 +1,13 @@
 """A driver's phone: plays a track through the public API as phones do, in small batches over a network that fails.
 
-What is not answered is sent again with the same idempotency key; answers are lost, batches overtake one another.
+What is not answered is sent again with the same idempotency key; answers are lost, batches overtake one another. Where it
+is told to wait, it waits.
 """
 
 from __future__ import annotations
 
 import random
+import time
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -88,6 +90,9 @@ class Phone:
                 continue
             if self.dice.random() < self.flaky:  # lost on the way back: it took effect, but the phone does not know
                 self.lost += 1
+                continue
+            if answer.status_code == httpx.codes.TOO_MANY_REQUESTS:
+                time.sleep(int(answer.headers["Retry-After"]))
                 continue
             if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE:
                 continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -17,6 +18,7 @@ LEAST_LIFE_S = 1.0
 LONGEST_PAUSE_S = 10.0
 LAST_WORK_S = 15.0
 LOOK_S = 0.2
+PR_SET_PDEATHSIG = 1
 
 
 @dataclass
@@ -96,6 +98,12 @@ class Supervisor:
         child.due = None
         self._tell(f"{child.name} ended with {code}; it is started again")
         self._start(child)
+
+
+def die_with_parent() -> None:
+    """Let the system end this process when the supervisor is gone, also if it becomes another program (Linux alone)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def end_with_parent() -> None:

@@ -12,8 +12,8 @@ from commands.tenants import OpenTenant
 from domain.roles import Actor, Role
 from domain.tenants import TENANTS, TenantAlreadyOpen
 from infra.log.codec import Envelope
-from infra.log.desk import Order
 from infra.log.identity import random_command_id, tenant_id_of
+from infra.log.order import Order
 from infra.log.service import open_log
 from infra.settings import Settings
 from infra.views.tables import schema_of

@@ -77,6 +77,7 @@ class Up:
 
     def _look_after(self, supervisor: Supervisor) -> None:
         try:
+            supervisor.add("redis", "redis", str(self._home.redis.directory))
             relay = ["relay"] if self._settings.kafka_bootstrap_servers else []
             for name in ("projector", "reactor", *relay, "write-api", "read-api"):
                 supervisor.add(name, name)

@@ -9,27 +9,33 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, fields
-from datetime import datetime
+from dataclasses import fields
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
-from pydantic import BaseModel
-
-from commands.kernel import Asked, Command, On, consult, decide
+from commands.kernel import Asked, On, consult, decide
 from domain.claims import CLAIMS
 from domain.kernel import Refused, Stream
-from domain.roles import Actor
 from infra import tracing
 from infra.log.batcher import APPENDED, DONE, Answer, Append, Batcher, Read, StoredFact
-from infra.log.codec import Client, Codec, Envelope, EnvelopeWriter, read_envelope
+from infra.log.codec import Codec, EnvelopeWriter, read_envelope
 from infra.log.identity import stream_key
+from infra.log.order import (
+    ANY_VERSION,
+    BarredError,
+    BusyError,
+    KeyReusedError,
+    NoSuchRecordError,
+    NotCarriedOutError,
+    Order,
+    Receipt,
+    StaleVersionError,
+)
 from infra.log.states import Belief, States, StatesMissing, evolved
 from infra.log.vault import KeysNeeded
 
 PATIENCE_S = 2.0
-ANY_VERSION = -1
 LOAD_UNTIL = """select originator_id, originator_version, topic, state from fieldlog.log
                  where originator_id = %b and originator_version <= %b order by originator_version"""
 LOAD_COMMAND = """select notification_id, envelope, originator_id, originator_version, topic, state from fieldlog.log
@@ -38,62 +44,6 @@ VERSION_AT = "select max(originator_version) from fieldlog.log where originator_
 
 
 T = TypeVar("T")
-
-
-class NoSuchRecordError(Exception):
-    """There is no such record yet, and this command does not make one."""
-
-
-class StaleVersionError(Exception):
-    """The record is no longer at the version that the caller expects; `changed_fields` of its state are others since."""
-
-    def __init__(self, current: int, state: Any) -> None:
-        super().__init__(f"the record is at version {current}")
-        self.current, self.state = current, state
-        self.changed_fields: list[str] = []
-
-
-class KeyReusedError(Exception):
-    """This idempotency key was used before with another payload."""
-
-
-class NotCarriedOutError(Exception):
-    """Another command of an atomic batch was answered no, so this one did not take effect either."""
-
-
-class BusyError(Exception):
-    """No answer could be had in time; whether the command took effect is unknown, unless it is asked again with its key."""
-
-
-@dataclass(slots=True)
-class Order:
-    """A command on its way: for which record, by whom, when, under which id. `if_match` ANY_VERSION: it must exist."""
-
-    tenant_id: UUID
-    stream: Stream[Any]
-    id: str
-    command: Command
-    by: Actor
-    at: datetime
-    now: datetime
-    command_id: UUID
-    envelope: Envelope
-    client: Client = field(default_factory=Client)
-    if_match: int | None = None
-
-
-@dataclass(slots=True)
-class Receipt:
-    """What a command led to: the record's version after it, the position of its last fact, and the facts' stored names.
-
-    Without facts, the position is the log's head when it was answered.
-    """
-
-    id: str
-    version: int
-    position: int
-    facts: tuple[str, ...]
-    answer: BaseModel | None = None
 
 
 class _Decided(NamedTuple):
@@ -124,7 +74,7 @@ class Desk:
     async def carry_out(self, order: Order) -> Receipt:
         """Decide a command, append what follows, and return its receipt.
 
-        Raises the decision's Refused, NoSuchRecordError, StaleVersionError, KeyReusedError, BusyError.
+        Raises the decision's Refused, NoSuchRecordError, StaleVersionError, BarredError, KeyReusedError, BusyError.
         """
         if order.envelope.fingerprint is None:
             return await self._carry_out(order)
@@ -172,6 +122,7 @@ class Desk:
                 if answer.kind == APPENDED:
                     return _placed(outcomes, answer)
                 first = False
+                await self._look_again(orders, ends)
 
     @asynccontextmanager
     async def _alone(self, orders: Sequence[Order]) -> AsyncIterator[None]:
@@ -218,6 +169,7 @@ class Desk:
                 return (await self._in_time(self._first_receipts([order]), ends))[0]
             if asyncio.get_running_loop().time() > ends:
                 raise BusyError
+            await self._look_again([order], ends)
             begun = await self._begin(order, ends, first=False)
         outcome = begun.outcome
         if isinstance(outcome, StaleVersionError):
@@ -226,6 +178,12 @@ class Desk:
             raise outcome
         outcome.position = answer.position + max(len(outcome.facts) - 1, 0)
         return outcome
+
+    async def _look_again(self, orders: Sequence[Order], ends: float) -> None:
+        """Look anew whether orders may be carried out, before they are decided again. Raises BusyError."""
+        for order in orders:
+            if order.guard is not None:
+                order.barred = await self._in_time(order.guard(), ends)
 
     async def _fetch(self, needed: StatesMissing | KeysNeeded, ends: float) -> None:
         """Bring into memory what was missing, while there is patience. Raises BusyError."""
@@ -288,11 +246,13 @@ class Desk:
             return belief.state
 
         try:
+            if order.barred is not None:
+                raise order.barred
             _check_version(order, own.version, own.state)
             asked = Asked(order.tenant_id, order.id, order.by, order.at, order.now)
             asked = consult(order.command, own.state, asked, find)
             facts = decide(order.command, order.stream, own.state, asked)
-        except (Refused, NoSuchRecordError, StaleVersionError) as no:
+        except (Refused, NoSuchRecordError, StaleVersionError, BarredError) as no:
             return _Decided(reads, no)
         stored, before = self._believe(order, facts)
         answer = order.command.answer(own.state, [one.fact for one in facts])

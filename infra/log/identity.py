@@ -5,12 +5,15 @@ All are UUIDs of version 5 (RFC 9562): a namespace and a name, hashed. They can 
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import NamedTuple
 from uuid import UUID, uuid5
 
 from uuid_utils import compat
 
+RECORD_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~:-]{0,127}")
+RECORD_ID_SHAPE = "An id begins with a letter or digit and has at most 128 of A-Z a-z 0-9 . _ ~ : -"
 FIELDLOG = UUID("5f8e6a3c-27f1-5d0e-9b1c-6c1de1d10600")
 
 

@@ -17,6 +17,7 @@ from infra import measured
 from infra.database import AsyncConnection, pool_async
 from infra.listener import Listener
 from infra.settings import Settings
+from infra.views.moves import Moves
 from infra.views.tables import EVERYBODY, schema_of
 
 log = logging.getLogger(__name__)
@@ -76,12 +77,25 @@ class Readers:
     def __init__(self, pool: AsyncConnectionPool[AsyncConnection]) -> None:
         self._pool = pool
         self._served: dict[str, Served] = {}
+        self._moves: dict[str, Moves] = {}
+        self._ahead: dict[int, int] = {}
+        self._listens = 0
         self._moved = asyncio.Event()
         self._watchers: list[Watcher] = []
 
     def served(self, context: str) -> Served:
         """Return the build of a context that is served."""
         return self._served[context]
+
+    def moved(self, context: str, tenant: UUID) -> int | None:
+        """Return where an organisation's rows moved last, as of the position of the served build, if that is known."""
+        return self._moves[context].last(tenant)
+
+    def missed(self) -> None:
+        """Take note that this process hears from now on, and may have missed what was before."""
+        self._listens += 1
+        for moves in self._moves.values():
+            moves.forget()
 
     def watch(self, watcher: Watcher) -> None:
         """Let this be called whenever the served build of a context moves, or another one is served.
@@ -92,6 +106,7 @@ class Readers:
 
     async def refresh(self) -> None:
         """Read which builds are served and where they are."""
+        listens = self._listens
         async with self._pool.connection() as connection:
             rows = await (await connection.execute(SERVED)).fetchall()
         for row in rows:
@@ -99,6 +114,11 @@ class Readers:
             known = self._served.get(read.context)
             if known is not None and known.build == read.build:
                 read = read._replace(position=max(known.position, read.position))
+            else:
+                read = read._replace(position=max(self._ahead.pop(read.build, 0), read.position))
+                self._moves[read.context] = Moves()
+            if listens and listens == self._listens:  # it was read after this process had begun to hear
+                self._moves[read.context].listening(read.position)
             self._note(read)
 
     def heard(self, payload: str) -> None:
@@ -107,7 +127,10 @@ class Readers:
         known = self._served.get(context)
         if known is not None and known.build == int(build):
             tenants = None if whose == EVERYBODY else frozenset(map(UUID, filter(None, whose.split(","))))
+            self._moves[context].heard(int(position), tenants)
             self._note(known._replace(position=max(known.position, int(position))), tenants)
+        else:  # it may be served soon
+            self._ahead[int(build)] = int(position)
 
     def _note(self, served: Served, tenants: Set[UUID] | None = None) -> None:
         self._served[served.context] = served
@@ -138,6 +161,8 @@ class Readers:
                 await self.refresh()  # that build was dropped; another one is served
                 continue
             position, moved, count = rows[0][:3]
+            if self._served[context].build == served.build:
+                self._moves[context].read(tenant, position, moved)
             found = [row[3:] for row in rows if any(value is not None for value in row[3:])]
             return Found(found, served.build, position, moved, count)
         raise UnavailableError("the views are being replaced")
@@ -205,5 +230,10 @@ async def open_readers(settings: Settings) -> AsyncIterator[Readers]:
             "fieldlog_views": refresh,
             "fieldlog_builds": refresh,
         }
-        async with Listener(url, channels, refresh):
+
+        def missed() -> None:
+            readers.missed()
+            refresh()
+
+        async with Listener(url, channels, missed):
             yield readers

@@ -18,6 +18,7 @@ from infra import tracing
 from infra.measured import BUCKETS, SLOW_S
 from infra.web.drain import DRAIN
 from infra.web.problems import CONTENT_TYPE, INTERNAL, ProblemError, encode
+from infra.web.proxies import Proxies
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -37,9 +38,10 @@ lines = structlog.get_logger()
 
 @dataclass(slots=True)
 class Context:
-    """What is known of a request while it runs; `route` and `fields` are filled in by whoever answers it.
+    """What is known of a request while it runs; `route`, `fields` and `headers` are filled in by whoever answers it.
 
-    `request_name` is its id as text; `answered` is when a live stream began, which has no other answer.
+    `request_name` is its id as text; `answered` is when a live stream began, which has no other answer; `headers` are sent
+    with the answer, whatever it is.
     """
 
     request_id: UUID
@@ -50,6 +52,7 @@ class Context:
     route: str = ""
     answered: float = 0.0
     fields: dict[str, Any] = field(default_factory=dict)
+    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
 
     def document(self, problem: ProblemError) -> dict[str, Any]:
         """Return a problem of this request as it is sent."""
@@ -83,14 +86,15 @@ async def respond(
 class Edge:
     """An ASGI application around another one."""
 
-    def __init__(self, app: App, problems_url: str) -> None:
-        self._app, self._problems_url = app, problems_url
+    def __init__(self, app: App, problems_url: str, proxies: Proxies) -> None:
+        self._app, self._problems_url, self._proxies = app, problems_url, proxies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, whatever happens."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        self._proxies.reveal(scope)
         context = scope["fieldlog"] = _begin(scope, self._problems_url)
         request_id, method = (b"x-request-id", context.request_name.encode()), scope["method"]
         status = 0
@@ -99,7 +103,7 @@ class Edge:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                answer = message["headers"] = [*message["headers"], request_id]
+                answer = message["headers"] = [*message["headers"], request_id, *context.headers]
                 if DRAIN.begun:  # so that no connection is left to be closed just as a request arrives on it
                     answer.append((b"connection", b"close"))
                 if method == "GET" and any(one == b"content-type" and kind.startswith(LIVE) for one, kind in answer):

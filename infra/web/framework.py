@@ -16,9 +16,9 @@ from prometheus_client import REGISTRY
 from prometheus_client.exposition import choose_encoder
 from starlette.exceptions import HTTPException
 
-from infra.settings import Settings
+from infra.settings import Settings, networks
 from infra.web.drain import DRAIN
-from infra.web.edge import App, Edge, Receive, Scope, Send, context_of, header
+from infra.web.edge import App, Edge, Message, Receive, Scope, Send, context_of, header
 from infra.web.problems import (
     CONTENT_TYPE,
     INTERNAL,
@@ -26,17 +26,29 @@ from infra.web.problems import (
     MALFORMED_BODY,
     METHOD_NOT_ALLOWED,
     NOT_FOUND,
+    TOO_LARGE,
     Kind,
     ProblemError,
     detail_of,
     encode,
     pointer,
 )
+from infra.web.proxies import Proxies
 
 log = logging.getLogger(__name__)
 
 CHECK_S = 3.0
-EXPOSED = ["ETag", "Position", "Link", "Retry-After", "X-Request-Id", "Event-Id"]
+EXPOSED = [
+    "ETag",
+    "Position",
+    "Link",
+    "Retry-After",
+    "X-Request-Id",
+    "Event-Id",
+    "RateLimit",
+    "RateLimit-Policy",
+    "Age",
+]
 Check = Callable[[], Awaitable[str]]
 
 
@@ -76,14 +88,37 @@ class Health:
         return Response(encoded(REGISTRY), headers={"Content-Type": content_type})
 
 
+class Bounded:
+    """An ASGI application around another one, which reads no body larger than it may be."""
+
+    def __init__(self, app: App, most: int) -> None:
+        self._app, self._most = app, most
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        size = 0
+
+        async def bounded() -> Message:
+            nonlocal size
+            message = await receive()
+            size += len(message.get("body", b""))
+            if size > self._most:
+                raise HTTPException(413, headers={"Connection": "close"})
+            return message
+
+        await self._app(scope, bounded, send)
+
+
 def framework(
     title: str,
     description: str,
     health: Health,
     lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]],
+    max_body_bytes: int,
 ) -> FastAPI:
     """Return an application that answers for its health, and answers every failure as a problem."""
     app = FastAPI(title=title, description=description, version="1", lifespan=lifespan, redoc_url=None)
+    app.add_middleware(Bounded, most=max_body_bytes)
     app.add_exception_handler(ProblemError, _problem)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
@@ -118,7 +153,8 @@ def framework(
 def edged(app: App, settings: Settings) -> App:
     """Return an application behind the edge, answering pages of other origins if the settings allow it."""
     origins = [origin.strip() for origin in settings.cors_origins.split(",") if origin.strip()]
-    edge = Edge(app, settings.problems_url)
+    proxies = Proxies(networks(settings.trusted_proxies), settings.proxy_header)
+    edge = Edge(app, settings.problems_url, proxies)
     return _answering_origins(edge, origins) if origins else edge
 
 
@@ -143,7 +179,7 @@ async def _problem(request: Request, error: Exception) -> Response:
 
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    known = {404: NOT_FOUND, 405: METHOD_NOT_ALLOWED, 400: MALFORMED_BODY}
+    known = {404: NOT_FOUND, 405: METHOD_NOT_ALLOWED, 400: MALFORMED_BODY, 413: TOO_LARGE}
     kind = known.get(error.status_code) or Kind(f"http-{error.status_code}", error.status_code, error.detail)
     return await _problem(request, ProblemError(kind, headers=error.headers))
 
@@ -152,6 +188,8 @@ async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     errors = []
     for one in error.errors():
+        if one["type"] == "json_invalid":
+            return await _problem(request, ProblemError(MALFORMED_BODY))
         place, *rest = one["loc"]
         detail = detail_of({**one, "loc": rest}, _parameters(request))
         where = (

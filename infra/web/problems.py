@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from inspect import cleandoc
 from typing import Any
 
@@ -20,11 +21,15 @@ CONTENT_TYPE = "application/problem+json"
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of problem: its stable code, its status, and the title that is the same each time."""
+    """A kind of problem: its stable code, its status, and the title that is the same each time.
+
+    `type` is its address where somebody else has defined it; else it is the page that we have of it.
+    """
 
     code: str
     status: int
     title: str
+    type: str | None = None
 
 
 MALFORMED_BODY = Kind("malformed-body", 400, "The body is not JSON.")
@@ -40,10 +45,19 @@ STALE_VERSION = Kind("stale-version", 412, "The record has changed since the ver
 TOO_LARGE = Kind("too-large", 413, "The body is larger than this service takes.")
 WRONG_CONTENT_TYPE = Kind("wrong-content-type", 415, "The body is sent as application/json.")
 INVALID_INPUT = Kind("invalid-input", 422, "Something that was sent cannot be accepted in any state.")
+LOCKED = Kind("locked", 423, "The edit lock of this record is not yours.")
 KEY_REUSED = Kind("key-reused", 422, "The idempotency key was used before with another payload.")
+TOO_MANY = Kind("too-many", 409, "There are as many of these as there may be.")
 VERSION_REQUIRED = Kind("version-required", 428, "This command overwrites what its sender saw, so If-Match is needed.")
+QUOTA_EXCEEDED = Kind(
+    "quota-exceeded",
+    429,
+    "More was asked for than your quota allows.",
+    "https://iana.org/assignments/http-problem-types#quota-exceeded",
+)
 INTERNAL = Kind("internal", 500, "Something went wrong here; the trace id finds it in our logs.")
 BUSY = Kind("busy", 503, "No answer could be had in time; ask again, with the same idempotency key if it is a command.")
+NO_SHARED_STATE = Kind("no-shared-state", 503, "Redis, which holds edit locks and presence, is not there.")
 LAGGING = Kind("lagging", 503, "The view has not come as far as was asked for.")
 
 KINDS = (
@@ -60,10 +74,14 @@ KINDS = (
     WRONG_CONTENT_TYPE,
     INVALID_INPUT,
     KEY_REUSED,
+    LOCKED,
     NOT_CARRIED_OUT,
     VERSION_REQUIRED,
+    QUOTA_EXCEEDED,
+    TOO_MANY,
     INTERNAL,
     BUSY,
+    NO_SHARED_STATE,
     LAGGING,
 )
 
@@ -87,7 +105,7 @@ class ProblemError(Exception):
     def document(self, problems_url: str, request_id: str, trace_id: str) -> dict[str, Any]:
         """Return the problem as it is sent."""
         document = {
-            "type": problems_url + self.kind.code,
+            "type": self.kind.type or problems_url + self.kind.code,
             "title": self.kind.title,
             "status": self.kind.status,
             "detail": self.detail or self.kind.title,
@@ -98,6 +116,14 @@ class ProblemError(Exception):
         if self.errors:
             document["errors"] = list(self.errors)
         return document | self.members
+
+
+def locked(by: str | None, name: str | None, expires_at: datetime | None) -> ProblemError:
+    """Return the problem of a record whose lock is not the caller's: who holds it, and until when; nobody if it has ended."""
+    detail = f"{name} is editing this record."
+    if by is None:
+        detail = "The lock has ended, and nobody holds it now; acquire it again."
+    return ProblemError(LOCKED, detail, locked_by=by, expires_at=expires_at)
 
 
 def refusal_kind(refused: type[Refused]) -> Kind:

@@ -122,7 +122,9 @@ def side_door(settings: Settings, port: str, url: str, health_of: Callable[[Quer
             health.started = True
             yield
 
-    app = edged(framework("Fieldlog: health", "Health and metrics.", health, lifespan), settings)
+    app = edged(
+        framework("Fieldlog: health", "Health and metrics.", health, lifespan, settings.max_body_bytes), settings
+    )
     server = uvicorn.Server(_config(app))
     listener = listening(settings, port)
     thread = threading.Thread(target=server.run, args=[[listener]], name="side door", daemon=True)
@@ -142,6 +144,7 @@ def _config(app: Any) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # whom to believe is a setting of ours (infra/web/proxies.py)
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=LAST_ANSWERS_S,
     )

@@ -44,7 +44,7 @@ class TokenError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who sends a request: the actor, the organisation, and the session that the token belongs to."""
+    """Who sends a request: the actor, the organisation, the session that the token belongs to, and a name to show."""
 
     actor: Actor
     tenant_id: UUID
@@ -52,11 +52,14 @@ class Principal:
     expires: float
     roles: tuple[str, ...]
     tenant: str
+    name: str | None = None
 
     @classmethod
-    def of(cls, actor: Actor, tenant_id: UUID, session: str | None, expires: float) -> Principal:
+    def of(
+        cls, actor: Actor, tenant_id: UUID, session: str | None, expires: float, name: str | None = None
+    ) -> Principal:
         """Return a principal with what every request needs of it: the sorted roles, and the tenant's id as text."""
-        return cls(actor, tenant_id, session, expires, tuple(sorted(actor.roles)), str(tenant_id))
+        return cls(actor, tenant_id, session, expires, tuple(sorted(actor.roles)), str(tenant_id), name)
 
 
 class Keys:
@@ -158,7 +161,7 @@ class Tokens:
         keys = await self._keys.for_token(about.get("kid"))
         claims = jwt.decode(token, keys, algorithms=ALGORITHMS).claims
         self._claims.validate(claims)
-        return Principal.of(_actor(claims), _tenant(claims), _session(claims), float(claims["exp"]))
+        return Principal.of(_actor(claims), _tenant(claims), _session(claims), float(claims["exp"]), _name(claims))
 
 
 class Bearer:
@@ -212,6 +215,11 @@ def _tenant(claims: dict[str, Any]) -> UUID:
 def _session(claims: dict[str, Any]) -> str | None:
     session = claims.get("sid")
     return session[:255] if isinstance(session, str) else None
+
+
+def _name(claims: dict[str, Any]) -> str | None:
+    name = claims.get("name")
+    return name[:200] if isinstance(name, str) and name.strip() and name.isprintable() else None
 
 
 def _is_safe(url: str) -> bool:

@@ -95,4 +95,5 @@ async def dashboard(ask: Office) -> Response:
             raise ProblemError(NO_SUCH_RECORD, "This organisation is not open yet.")
         return msgspec.Raw(rows[0][0].encode())
 
-    return await ask.computed("trips", f"select ({ITEM})::text from {{schema}}.fleet t {JOINS}", {}, show, max_age=30)
+    statement = f"select ({ITEM})::text from {{schema}}.fleet t {JOINS}"
+    return await ask.computed("trips", statement, {}, show, max_age=30, shown_by=())

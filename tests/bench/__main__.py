@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tests.bench import append, http, live, project, relay
+from tests.bench import append, cache, http, live, project, relay
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 Rounds = Annotated[int, typer.Option(help="How often everything is measured, in turn")]
@@ -49,6 +49,12 @@ def live_(rounds: Rounds = 3, seconds: Seconds = 5.0, json: Json = False, kafka:
 def relay_(rounds: Rounds = 3, json: Json = False) -> None:
     """Facts per second that the relay publishes, against a plain kafka-python producer of the same bytes."""
     relay.main(rounds=rounds, as_json=json)
+
+
+@app.command("cache")
+def cache_(rounds: Rounds = 3, seconds: Seconds = 5.0, json: Json = False) -> None:
+    """Reads per second and latency with shared answers against direct ones, while facts arrive; and the hit rate."""
+    cache.main(rounds=rounds, seconds=seconds, as_json=json)
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def house(postgres: Postgres, *, kafka: str | None = None) -> Iterator[tuple[dict[str, str], Settings]]:
-    """Give the environment and settings of a local set-up over a server, with all tables and builds made."""
+    """Give the environment and settings of a local set-up over a server, with all tables and builds made, without Redis."""
     with tempfile.TemporaryDirectory(prefix="fieldlog-bench-keys-") as directory:
         home = Home(Path(directory))
         home.postgres = postgres
@@ -43,6 +43,7 @@ def house(postgres: Postgres, *, kafka: str | None = None) -> Iterator[tuple[dic
         ports = {f"FIELDLOG_{name}": str(free_port()) for name in named}
         publishing = {"KAFKA_BOOTSTRAP_SERVERS": kafka} if kafka else {}
         environment = {**os.environ, **home.environment(), **ports, **publishing, "FIELDLOG_LOG_LEVEL": "warning"}
+        del environment["REDIS_URL"]
         settings = Settings.from_environment(environment)
         prepare(settings)
         yield environment, settings
@@ -94,10 +95,10 @@ def request(path: str, body: bytes, token: str) -> bytes:
     ).encode() + body
 
 
-def load(port: int, seconds: float, requests: Sequence[Sequence[bytes]]) -> dict[str, float]:
+def load(port: int, seconds: float, requests: Sequence[Sequence[bytes]], pause: float = 0.0) -> dict[str, float]:
     """Load a port from a process of its own; return what tests.bench.load prints."""
     prepared = json.dumps([[base64.b64encode(one).decode() for one in own] for own in requests])
-    command = [sys.executable, "-m", "tests.bench.load", str(port), str(seconds)]
+    command = [sys.executable, "-m", "tests.bench.load", str(port), str(seconds), str(pause)]
     output = subprocess.run(command, input=prepared, capture_output=True, text=True, check=True).stdout
     found: dict[str, float] = json.loads(output)
     if found["failures"]:

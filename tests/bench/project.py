@@ -44,9 +44,10 @@ from domain.catalog import STREAMS
 from domain.roles import Actor, Role
 from infra.database import connect
 from infra.log.codec import Envelope
-from infra.log.desk import BusyError, Desk, Order
+from infra.log.desk import Desk
 from infra.log.identity import random_command_id, tenant_id_of
 from infra.log.library import datastore
+from infra.log.order import BusyError, Order
 from infra.log.service import open_log
 from infra.settings import Settings
 from infra.views.builds import drop_old_builds, make_build

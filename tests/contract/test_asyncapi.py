@@ -15,7 +15,7 @@ from infra.contract.schemas import schemas
 from infra.kafka.topics import Topics
 from infra.settings import Settings
 from projections.catalog import CONTEXTS
-from read_api.events import live
+from read_api.events import ALL, live
 from read_api.live import LIVE
 from tests.contract.validating import wrong_asyncapi, wrong_in
 from tests.house import markdown
@@ -136,8 +136,11 @@ def test_brokers_that_are_not_known_are_not_made_up(brokers: str | None) -> None
 def test_the_events_are_those_of_the_code_and_of_the_page_on_live_streams() -> None:
     described = {message["name"] for message in CHANNELS["stream"]["messages"].values()}
     page = (ROOT / "docs" / "live.md").read_text()
-    assert {row[0].strip("`") for row in markdown.tables(markdown.section(page, "Events"))[0]} == described
-    assert set(re.findall(r"event: (\w+)\\n", (ROOT / "read_api" / "stream.py").read_text())) == described
+    tables = [markdown.tables(markdown.section(page, title))[0] for title in ("Events", "Locks and presence")]
+    assert {row[0].strip("`") for table in tables for row in table} == described
+    sources = "".join((ROOT / "read_api" / name).read_text() for name in ("stream.py", "watching.py"))
+    literal = set(re.findall(r"event: (\w+)\\n", sources)) | set(re.findall(r'_event\("(\w+)"', sources))
+    assert literal == described
 
 
 def test_what_a_live_stream_sends_is_as_the_document_says(house: House) -> None:
@@ -158,5 +161,5 @@ def test_what_a_live_stream_sends_is_as_the_document_says(house: House) -> None:
 
 def test_what_may_be_asked_of_a_live_stream_is_in_the_document() -> None:
     query = DOCUMENT["operations"]["stream"]["bindings"]["http"]["query"]
-    filters = {f"{listing.name}.{name}" for listing in LIVE.values() for name in listing.filters}
+    filters = {f"{one.name}.{name}" for one in ALL.values() for name in one.filters}
     assert query["properties"].keys() == {"view", "after", "last_event_id", "ticket"} | filters

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 import typer
 
+from commands.catalog import COMMANDS
 from domain.roles import Role
 from infra.__main__ import app
+from infra.redis.presence import LIFE_S
 from infra.settings import Settings
 from read_api.live import LIVE
 from read_api.stream import (
@@ -23,7 +25,7 @@ from read_api.stream import (
     TICKET_S,
 )
 from tests.bench.__main__ import app as benchmarks
-from tests.house import markdown, readme
+from tests.house import golden, markdown, readme
 from tests.house.source import LAYERS, ROOT
 
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
@@ -115,6 +117,20 @@ def test_the_page_on_live_streams_has_the_numbers_of_the_code() -> None:
     ]
     text = " ".join(LIVE_PAGE.split())
     assert [number for number in numbers if number not in text] == []
+
+
+def test_the_page_on_locks_names_addresses_and_numbers_of_the_code() -> None:
+    text = " ".join((ROOT / "docs" / "locks.md").read_text().split())
+    document = golden.documents()
+    paths = [*document["openapi-read.json"]["paths"], *document["openapi-write.json"]["paths"]]
+    named = {path.partition("?")[0] for path in re.findall(r"(?:GET|POST) (/[^` ]+)", text)}
+    assert [one for one in named if not any(_is_address(one, path) for path in paths)] == []
+    assert f"heard of for {LIFE_S // 60} minutes" in text
+    assert all(COMMANDS[stream][verb].respects_lock for stream, verb in re.findall(r"such as `(\w+)\.([\w-]+)`", text))
+
+
+def _is_address(named: str, path: str) -> bool:
+    return re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", path), named) is not None
 
 
 def test_the_page_on_live_streams_has_every_reason_for_a_reset() -> None:

@@ -26,7 +26,24 @@ SHARED = {
     "domain": {"", "kernel", "catalog", "roles"},
     "commands": {"", "kernel", "catalog", "reactions"},
     "projections": {"", "kernel", "catalog"},
-    "read_api": {"", "kernel", "catalog", "app", "contract", "events", "listing", "live", "log", "sealing", "stream"},
+    "read_api": {
+        "",
+        "kernel",
+        "catalog",
+        "app",
+        "boards",
+        "contract",
+        "events",
+        "listing",
+        "live",
+        "locks",
+        "log",
+        "presence",
+        "problems",
+        "sealing",
+        "stream",
+        "watching",
+    },
 }
 TABLES = {"catalog", "reactions", "app", "live"}
 

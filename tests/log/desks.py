@@ -12,8 +12,9 @@ from domain.roles import Actor, Role
 from infra.database import pool_async
 from infra.log.batcher import Batcher
 from infra.log.codec import Client, Codec, Envelope
-from infra.log.desk import Desk, Order
+from infra.log.desk import Desk
 from infra.log.identity import keyed_command_id, random_command_id
+from infra.log.order import Order
 from infra.log.states import States
 from infra.log.vault import Vault
 from tests.log.counting import COUNTERS

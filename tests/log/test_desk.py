@@ -8,7 +8,7 @@ import json
 import psycopg
 import pytest
 
-from infra.log.desk import ANY_VERSION, KeyReusedError, NoSuchRecordError, StaleVersionError
+from infra.log.order import ANY_VERSION, KeyReusedError, NoSuchRecordError, StaleVersionError
 from infra.log.states import ENTRY_BYTES
 from tests.conftest import Database
 from tests.log.counting import Count, CountBoth, CountEven, Odd

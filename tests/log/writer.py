@@ -11,7 +11,8 @@ import random
 import sys
 
 from commands.kernel import Command
-from infra.log.desk import BusyError, Desk, Order
+from infra.log.desk import Desk
+from infra.log.order import BusyError, Order
 from tests.log.counting import Count, CountBoth, CountEven, Odd
 from tests.log.desks import open_desk, order
 

@@ -14,8 +14,8 @@ from commands.catalog import COMMANDS
 from domain.catalog import STREAMS
 from domain.roles import Actor, Role
 from infra.log.codec import Envelope
-from infra.log.desk import Order
 from infra.log.identity import random_command_id
+from infra.log.order import Order
 from infra.log.service import LogService, open_log
 from infra.settings import Settings
 from tests.conftest import TENANT

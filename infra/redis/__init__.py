@@ -1,0 +1,1 @@
+"""What Redis is for: shared, fast and disposable state. Losing it loses nothing that is true."""

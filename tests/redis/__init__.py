@@ -1,0 +1,1 @@
+"""Tests of what Redis is for: shared answers, limits, presence and edit locks, and being without it."""
