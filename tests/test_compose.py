@@ -196,13 +196,13 @@ def commands_of(composed: Composed, service: str) -> float:
 
 def test_a_command_to_any_process_is_read_at_any_other(composed: Composed) -> None:
     composed.ask(composed.url("write-api-1"), f"/tenants/{TENANT}/open", OPEN)
-    answer = composed.ask(composed.url("write-api-2"), "/trucks/T1/register", {"number": "1", "plate": "1"})
+    answer = composed.ask(composed.url("write-api-2"), "/trucks/first/register", {"number": "first", "plate": "1"})
     assert answer.status_code == httpx.codes.OK, answer.text
     relay = Settings.from_environment(composed.environments["relay"])
     until(lambda: ((record := read_record(relay)) and record.log >= answer.json()["position"]) or None)
     at_least = composed.headers(If_Position_At_Least=str(answer.json()["position"]))
     for reader in ("read-api-1", "read-api-2"):
-        read = httpx.get(f"{composed.url(reader)}/trucks/T1", headers=at_least, timeout=20)
+        read = httpx.get(f"{composed.url(reader)}/trucks/first", headers=at_least, timeout=20)
         assert (read.status_code, read.json()["plate"]) == (httpx.codes.OK, "1")
 
 

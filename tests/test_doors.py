@@ -14,6 +14,7 @@ from infra.settings import Settings
 from tests.conftest import NEIGHBOUR, TENANT
 from tests.serving import Client, served
 from write_api.app import WriteApi
+from write_api.doors import COMMANDS_TOTAL
 
 OPEN = {"name": "Eco-Haul", "time_zone": "Europe/Ljubljana", "currency": "EUR"}
 
@@ -195,6 +196,7 @@ def test_a_failure_of_ours_tells_a_trace_and_nothing_else(settings: Settings) ->
     found = problem(answer, 500, "internal")
     assert found["trace_id"] == "0af7651916cd43dd8448eb211c80319c"
     assert "swordfish" not in answer.text
+    assert COMMANDS_TOTAL.labels("trucks.activate", "internal")._value.get() >= 1
 
 
 def item(op: str, path: str, body: object = None, **more: object) -> dict[str, object]:

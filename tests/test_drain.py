@@ -104,7 +104,10 @@ class Load:
         except httpx.TransportError as error:
             self.failed.append(f"{id}: {error!r}")
             return
-        (self.done if answer.status_code == httpx.codes.OK else self.failed).append(id)
+        if answer.status_code == httpx.codes.OK:
+            self.done.append(id)
+        else:
+            self.failed.append(f"{id}: {answer.status_code} {answer.text}")
 
     def _run(self, *, keeps: bool) -> None:
         with httpx.Client(timeout=10) as client:

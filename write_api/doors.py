@@ -37,6 +37,7 @@ from infra.web.edge import App, Receive, Scope, Send, context_of, header, respon
 from infra.web.limiting import Limits
 from infra.web.problems import (
     BUSY,
+    INTERNAL,
     INVALID_INPUT,
     KEY_REUSED,
     MALFORMED_BODY,
@@ -123,8 +124,12 @@ class Door:
         try:
             receipt = await self._desk().carry_out(order)
         except Exception as error:
-            problem = problem_of(error)
-            _counter(route.name, problem.kind.code).inc()
+            outcome = INTERNAL.code
+            try:
+                problem = problem_of(error)
+                outcome = problem.kind.code
+            finally:
+                _counter(route.name, outcome).inc()
             raise problem from error
         _counter(route.name, "accepted").inc()
         _count_points(receipt)
