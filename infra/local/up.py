@@ -15,7 +15,8 @@ from rich.console import Console
 from domain.roles import Role
 from infra.local.demo import TENANT
 from infra.local.home import Home, issue_token
-from infra.local.supervisor import Supervisor
+from infra.local.postgres import NotStartedError
+from infra.local.supervisor import LONGEST_PAUSE_S, Supervisor
 from infra.operate import prepare
 from infra.settings import Settings, SettingsError
 
@@ -31,6 +32,7 @@ class Up:
         self._home = Home(settings.data)
         self._ports = {"FIELDLOG_WRITE_PORT": str(settings.write_port), "FIELDLOG_READ_PORT": str(settings.read_port)}
         self._settings = settings
+        self._due = self._pause = 0.0
 
     def run(self) -> None:
         """Start everything, say where it is, look after it, and stop it all at the first signal."""
@@ -78,9 +80,17 @@ class Up:
                 supervisor.stop()
 
     def _look_after_database(self) -> None:
-        if not self._home.postgres.running():
-            self._console.print("PostgreSQL has ended; it is started again")
+        """Start the database again if it has ended; if it cannot be, as while its disk is full, again after a pause."""
+        if self._home.postgres.running() or time.monotonic() < self._due:
+            return
+        self._console.print("PostgreSQL has ended; it is started again")
+        try:
             self._home.postgres.start()
+            self._pause = 0.0
+        except NotStartedError as error:
+            self._pause = min(max(2 * self._pause, 0.5), LONGEST_PAUSE_S)
+            self._due = time.monotonic() + self._pause
+            self._console.print(f"PostgreSQL does not start: {error}", soft_wrap=True)
 
     def _wait_until_ready(self, supervisor: Supervisor) -> bool:
         """Wait for both APIs; say which process ended if one did. Returns False if it was told to stop meanwhile."""
