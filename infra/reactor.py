@@ -24,7 +24,7 @@ from domain.kernel import Recorded, Refused
 from domain.roles import Actor, Role
 from infra.database import Connection, connect
 from infra.log.codec import Envelope, read_envelope
-from infra.log.desk import NoSuchRecordError, Order
+from infra.log.desk import BusyError, NoSuchRecordError, Order
 from infra.log.identity import caused_command_id
 from infra.log.service import open_log
 from infra.settings import Settings
@@ -37,6 +37,8 @@ LEASE = 730522
 BATCH = 500
 TRIES = 5
 WAIT_S, PAUSE_S, LAG_PAUSE_S = 1.0, 0.5, 0.02
+# The database is away or too busy: no fault of a cause, so it is waited for however long that takes, and nothing is parked.
+AWAY = (psycopg.OperationalError, BusyError)
 SYSTEM = Actor("fieldlog", frozenset({Role.SYSTEM}))
 CAUSES = """select notification_id, tenant_id, stream, id, originator_id, originator_version, topic, state,
                    occurred_at, recorded_at, command_id, envelope
@@ -86,8 +88,9 @@ class Reactor:
                     await self._work()
                 except StoppingError:
                     return
-                except psycopg.Error as error:
-                    log.warning("reactor begins anew", extra={"reason": str(error).partition("\n")[0]})
+                except (psycopg.Error, BusyError) as error:
+                    reason = str(error).partition("\n")[0] or type(error).__name__
+                    log.warning("reactor begins anew", extra={"reason": reason})
                     await asyncio.sleep(PAUSE_S)
 
     async def _work(self) -> None:
@@ -150,7 +153,7 @@ class Reactor:
         for attempt in range(1, TRIES + 1):
             try:
                 await self._follow(reaction, row)
-            except (psycopg.OperationalError, StoppingError):
+            except (*AWAY, StoppingError):
                 raise
             except Exception as error:
                 log.exception("reaction failed", extra={"reaction": reaction.name, "position": row[0], "try": attempt})
@@ -266,6 +269,8 @@ class Reactor:
                 name = f"{timer.name}/{ask.stream.name}/{ask.id}/{ask.command.model_dump_json()}"
                 try:
                     await self._ask(cause, name, ask)
+                except AWAY:
+                    raise
                 except Exception:
                     log.exception("timer failed", extra={"timer": timer.name, "tenant": str(tenant)})
 
