@@ -8,10 +8,12 @@ import random
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 from domain.roles import Role
+from infra.settings import Settings
 from tests.conftest import NEIGHBOUR, TENANT
 from tests.faults import checks
 from tests.faults.breaking import OFTEN, TARGETS
@@ -35,10 +37,10 @@ VIEWS = (
 
 
 class Scenario:
-    """Breaks things for so many seconds, one or two at a time."""
+    """Breaks things for so many seconds, up to three at a time; `also` is checked in the end too."""
 
-    def __init__(self, seed: int, seconds: float) -> None:
-        self._dice, self._seconds, self.seed = random.Random(seed), seconds, seed
+    def __init__(self, seed: int, seconds: float, also: Sequence[Callable[[Settings], None]] = ()) -> None:
+        self._dice, self._seconds, self.seed, self._also = random.Random(seed), seconds, seed, also
         self._waiting = threading.Event()
         self.happened: Counter[str] = Counter()
 
@@ -109,6 +111,8 @@ class Scenario:
         for follower in followers:
             follower.check()
             follower.check_against_changes(system.settings)
+        for check in self._also:
+            check(system.settings)
         assert ledger.wrong == [], ledger.wrong[:20]
         self._say(
             f"{len(rows)} facts, {len(load.archivist.tenants)} organisations of long ago, followers begun "
