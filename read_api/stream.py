@@ -234,6 +234,7 @@ async def _streamed(
     ]
     CONNECTIONS.inc()
     joining = asyncio.gather(*(tail.join(subscriber) for subscriber in subscribers))
+    joining.add_done_callback(_settled)
     try:
         with DRAIN.ending(connection.end):
             async for event in connection.events():
@@ -243,6 +244,12 @@ async def _streamed(
         for subscriber in subscribers:
             tail.leave(subscriber)
         CONNECTIONS.dec()
+
+
+def _settled(joining: asyncio.Future[list[None]]) -> None:
+    """Take note of the end of joining: each subscriber was told by himself, or has hung up."""
+    if not joining.cancelled():
+        joining.exception()
 
 
 def _listing(ask: Asking, name: str) -> Listing:

@@ -18,6 +18,7 @@ from pathlib import Path
 import httpx
 import psutil
 from psycopg.conninfo import conninfo_to_dict
+from uvicorn.main import STARTUP_FAILURE
 
 from infra.local.home import Home
 from infra.local.postgres import NotStartedError
@@ -77,9 +78,10 @@ class Process:
         self.wanted = True
 
     def look(self) -> None:
-        """Note if it has ended by itself, and start it again then."""
+        """Note if it has ended by itself, and start it again then. A read API whose database is away may not have started."""
         if self.wanted and self._process is not None and self._process.poll() is not None:
-            self.unexpected.append(f"{self.name} ended with {self._process.returncode} in life {self.lives}")
+            if self._process.returncode != STARTUP_FAILURE:
+                self.unexpected.append(f"{self.name} ended with {self._process.returncode} in life {self.lives}")
             self.start()
 
     def signal(self, number: signal.Signals) -> None:

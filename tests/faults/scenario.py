@@ -67,7 +67,8 @@ class Scenario:
         self._say(f"{len(ledger.told)} commands; {dict(ledger.statuses)}; {dict(self.happened)}")
         ended = [one for process in system.processes.values() for one in process.unexpected]
         assert ended == [], f"{ended}; their lines are in {system.logs}"
-        assert checks.complaints(system.logs) == []
+        said = checks.complaints(system.logs)
+        assert said == [], "\n".join([f"{len(said)} lines complain; the first ones:", *said[:10]])
 
     def _follower(self, system: Cluster, ledger: Ledger, number: int) -> Follower:
         tenant, subject, role, views = VIEWS[number]
