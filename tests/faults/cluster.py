@@ -138,7 +138,8 @@ class Database:
         self._wanted = True  # only now: it is started by one at a time
 
     def stop(self) -> None:
-        """Stop it; connections are closed first."""
+        """Stop it in order, once it has recovered from what was before; connections are closed first."""
+        self.start()
         self._wanted = False
         self._home.postgres.stop()
 

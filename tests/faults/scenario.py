@@ -83,7 +83,9 @@ class Scenario:
         while time.monotonic() < ends:
             with ExitStack() as stack:
                 said = []
-                for name in dict.fromkeys(dice.choices(names, k=dice.choice([1, 1, 1, 2, 2, 3]))):
+                chosen = dict.fromkeys(dice.choices(names, k=dice.choice([1, 1, 1, 2, 2, 3])))
+                # The database last: who is told to end while it is silent cannot, until it speaks again.
+                for name in sorted(chosen, key="database".__eq__):
                     fault = dice.choice(TARGETS[name])
                     stack.enter_context(fault(system, name, dice))
                     said.append(f"{name} {fault.__name__}")
