@@ -150,8 +150,10 @@ class Database:
 
     def kill_one(self, dice: random.Random) -> None:
         """Kill one of its processes, upon which it throws out everybody and recovers."""
+        which = dice.random()  # one draw, however many there are, so that a seed leads to the same faults again
         with suppress(IndexError, psutil.NoSuchProcess):
-            dice.choice(self._main().children()).kill()
+            children = self._main().children()
+            children[int(which * len(children))].kill()
 
     def freeze(self) -> list[psutil.Process]:
         """Stop all of its processes in their tracks; return them."""
