@@ -26,7 +26,7 @@ from infra import tracing
 from infra.database import Connection, connect
 from infra.log.codec import Envelope, read_envelope
 from infra.log.identity import caused_command_id
-from infra.log.order import NoSuchRecordError, Order
+from infra.log.order import BusyError, NoSuchRecordError, Order
 from infra.log.service import open_log
 from infra.measured import operation, query
 from infra.settings import Settings
@@ -41,6 +41,8 @@ LEASE = 730522
 BATCH = 500
 TRIES = 5
 WAIT_S, PAUSE_S, LAG_PAUSE_S = 1.0, 0.5, 0.02
+# The database is away or too busy: no fault of a cause, so it is waited for however long that takes, and nothing is parked.
+AWAY = (psycopg.OperationalError, BusyError)
 SYSTEM = Actor("fieldlog", frozenset({Role.SYSTEM}))
 CAUSES = """select notification_id, tenant_id, stream, id, originator_id, originator_version, topic, state,
                    occurred_at, recorded_at, command_id, envelope
@@ -131,8 +133,9 @@ class Reactor:
                     await self._work()
                 except StoppingError:
                     return
-                except psycopg.Error as error:
-                    log.warning("reactor begins anew", extra={"reason": str(error).partition("\n")[0]})
+                except (psycopg.Error, BusyError) as error:
+                    reason = str(error).partition("\n")[0] or type(error).__name__
+                    log.warning("reactor begins anew", extra={"reason": reason})
                     await asyncio.sleep(PAUSE_S)
 
     async def _work(self) -> None:
@@ -207,7 +210,7 @@ class Reactor:
             try:
                 with operation("react", reaction=reaction.name, position=row[0]):
                     await self._follow(reaction, row)
-            except (psycopg.OperationalError, StoppingError):
+            except (*AWAY, StoppingError):
                 raise
             except Exception as error:
                 log.exception("reaction failed", extra={"reaction": reaction.name, "position": row[0], "try": attempt})
@@ -336,6 +339,8 @@ class Reactor:
                 name = f"{timer.name}/{ask.stream.name}/{ask.id}/{ask.command.model_dump_json()}"
                 try:
                     await self._ask(cause, name, ask)
+                except AWAY:
+                    raise
                 except Exception:
                     log.exception("timer failed", extra={"timer": timer.name, "tenant": str(tenant)})
 

@@ -20,10 +20,8 @@ from infra.views.tail import Tail
 from infra.web.edge import App
 from infra.web.framework import Health, edged, framework
 from infra.web.limiting import Limits
-from infra.web.problems import BUSY, INVALID_INPUT, LAGGING, NOT_ALLOWED
 from infra.web.tokens import Bearer, Keys, Tokens
 from read_api.catalog import ROUTERS
-from read_api.problems import problems, with_problems
 
 DESCRIPTION = """What may be asked for, and watched. Every answer carries the `Position` in the log that it shows; send
 `If-Position-At-Least` with a receipt's position to read your own writes. Every failure is a problem document (RFC 9457)."""
@@ -69,8 +67,7 @@ class ReadApi:
         app.state.limits = Limits(self._shared, settings)
         app.state.authenticate = Bearer(Tokens(keys, settings.token_issuer, settings.token_audience))
         for router in ROUTERS:
-            app.include_router(router, responses=problems(NOT_ALLOWED, INVALID_INPUT, BUSY, LAGGING))
-        with_problems(app)
+            app.include_router(router)
         return edged(app, settings)
 
     async def _redis(self) -> str:

@@ -25,19 +25,19 @@ from infra.web.problems import (
     TOO_MANY,
     ProblemError,
     locked,
+    of_kinds,
 )
 from read_api.boards import LOCKS, Lock, LocksWanted, listed, lock_shown, must_be_record, must_see, there
 from read_api.kernel import Anybody, Asking, only
 from read_api.listing import Shown
-from read_api.problems import problems
 
 router = APIRouter(tags=["locks"])
 
 SUPERVISORS = frozenset({Role.ADMIN, Role.DISPATCHER})
 EDITORS = SUPERVISORS | {Role.DRIVER}
 MOST_TOKEN = 10**15 - 1
-READING = problems(BUSY, NOT_ALLOWED, NOT_FOUND, NO_SUCH_RECORD, INVALID_INPUT, NO_SHARED_STATE)
-HOLDING = problems(
+READING = of_kinds(BUSY, NOT_ALLOWED, NOT_FOUND, NO_SUCH_RECORD, INVALID_INPUT, NO_SHARED_STATE)
+HOLDING = of_kinds(
     MALFORMED_BODY, BUSY, NOT_ALLOWED, NOT_FOUND, NO_SUCH_RECORD, TOO_LARGE, INVALID_INPUT, LOCKED, NO_SHARED_STATE
 )
 Editor = Annotated[Asking, only(EDITORS)]
@@ -107,7 +107,7 @@ async def lock(ask: Anybody, shared: AllShared, all_locks: AllLocks, stream: str
     return ask.plain({"stream": stream, "id": id, "lock": None if found is None else lock_shown(found)})
 
 
-@router.post("/locks/{stream}/{id}", response_model=Held, responses=HOLDING | problems(TOO_MANY))
+@router.post("/locks/{stream}/{id}", response_model=Held, responses=HOLDING | of_kinds(TOO_MANY))
 async def acquire(
     ask: Editor, shared: AllShared, all_locks: AllLocks, stream: str, id: str, wish: Annotated[Wish, Body()] = Wish()
 ) -> Response:

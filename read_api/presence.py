@@ -19,11 +19,11 @@ from infra.web.problems import (
     TOO_LARGE,
     TOO_MANY,
     ProblemError,
+    of_kinds,
 )
 from read_api.boards import PRESENCE, Activity, PresenceWanted, Present, listed, must_be_record, must_see, there
 from read_api.kernel import Anybody
 from read_api.listing import Shown
-from read_api.problems import problems
 
 router = APIRouter(tags=["presence"])
 
@@ -51,7 +51,7 @@ class Beat(BaseModel):
     "/presence",
     status_code=204,
     response_class=Response,
-    responses=problems(*SHARED_PROBLEMS, MALFORMED_BODY, NOT_FOUND, TOO_LARGE, TOO_MANY),
+    responses=of_kinds(*SHARED_PROBLEMS, MALFORMED_BODY, NOT_FOUND, TOO_LARGE, TOO_MANY),
 )
 async def be_present(ask: Anybody, request: Request, sent: Beat) -> Response:
     """Say that you are at a record; do so every 60 seconds, and whenever it changes. After 2 minutes you are gone."""
@@ -64,7 +64,7 @@ async def be_present(ask: Anybody, request: Request, sent: Beat) -> Response:
     return Response(status_code=204)
 
 
-@router.get("/presence", response_model=PresenceShown, responses=problems(*SHARED_PROBLEMS))
+@router.get("/presence", response_model=PresenceShown, responses=of_kinds(*SHARED_PROBLEMS))
 async def presence(ask: Anybody, request: Request, wanted: Annotated[PresenceWanted, Query()]) -> Response:
     """Who is at which record; a driver names one that he may see."""
     conditions = wanted.model_dump(exclude_none=True)

@@ -223,6 +223,7 @@ async def _streamed(
     ]
     CONNECTIONS.inc()
     joining = asyncio.gather(*(tail.join(subscriber) for subscriber in subscribers))
+    joining.add_done_callback(_settled)
     for watcher in watchers:
         boards.join(watcher.board.name, ask.tenant, watcher)
     try:
@@ -236,6 +237,12 @@ async def _streamed(
         for watcher in watchers:
             boards.leave(watcher.board.name, ask.tenant, watcher)
         CONNECTIONS.dec()
+
+
+def _settled(joining: asyncio.Future[list[None]]) -> None:
+    """Take note of the end of joining: each subscriber was told by himself, or has hung up."""
+    if not joining.cancelled():
+        joining.exception()
 
 
 def _watchable(ask: Asking, name: str) -> Watchable:

@@ -132,6 +132,31 @@ def test_a_redis_that_is_killed_is_started_again(running: Up, office: dict[str, 
     assert second["token"] > first["token"]
 
 
+def test_a_database_that_is_killed_while_it_starts_is_started_again_and_again(
+    running: Up, office: dict[str, str]
+) -> None:
+    for _ in range(6):
+        server = until(lambda: postgres_of(running.directory))
+        server.kill()
+        server.wait()
+    position = register(running, office, "after-many")
+    assert truck(running, office, "after-many", position) == "active"
+    assert running.process.poll() is None
+
+
+def test_a_database_that_cannot_start_is_tried_again_until_it_can(running: Up, office: dict[str, str]) -> None:
+    kept = running.directory / "postgres" / "global" / "pg_control"
+    away = kept.with_name("away")
+    server = until(lambda: postgres_of(running.directory))
+    kept.rename(away)
+    server.kill()
+    running.line_with("PostgreSQL does not start")
+    running.line_with("PostgreSQL does not start")
+    away.rename(kept)
+    position = register(running, office, "after-all")
+    assert truck(running, office, "after-all", position) == "active"
+
+
 def test_ctrl_c_ends_everything_and_the_next_start_finds_it_all_again(running: Up, office: dict[str, str]) -> None:
     position = register(running, office, "kept")
     children, server = running.children(), postgres_of(running.directory)

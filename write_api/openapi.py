@@ -11,9 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import models_json_schema
 
 from commands.kernel import Command
-from domain.kernel import NotYours, Refused
 from domain.roles import Role
-from infra.web.problems import CONTENT_TYPE, KINDS, NOT_FOUND, Kind, ProblemError, refusal_kind
+from infra.web.problems import KINDS, NOT_FOUND, ProblemError, ProblemShown, refusal_kind, responses
 from write_api.orders import ROUTES, Batch, Route
 
 Refs = dict[Any, dict[str, Any]]
@@ -45,21 +44,6 @@ class ReceiptShown(BaseModel):
     version: int = Field(description="The record's version after it; also the ETag")
     position: int = Field(description="The position of its last fact in the log; also the Position header")
     facts: list[str] = Field(description="The stored names of its facts, in order")
-
-
-class ProblemShown(BaseModel):
-    """A problem (RFC 9457)."""
-
-    model_config = ConfigDict(title="Problem", extra="allow")
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    instance: str
-    code: str
-    trace_id: str
-    errors: list[dict[str, Any]] = []
 
 
 class ItemAnswer(BaseModel):
@@ -156,7 +140,7 @@ def _operation(route: Route, refs: Refs) -> dict[str, Any]:
         "requestBody": {"content": {"application/json": {"schema": refs[command]}}, "required": _has_required(command)},
         "responses": {
             "200": {"description": "Carried out", "content": {"application/json": {"schema": refs[receipt]}}},
-            **_problems(command.refuses, SHARED + ((428,) if command.needs_version else ()), refs),
+            **responses(command.refuses, SHARED + ((428,) if command.needs_version else ()), refs[ProblemShown]),
         },
     }
 
@@ -174,29 +158,10 @@ def _batch(refs: Refs) -> dict[str, Any]:
                 "description": "Each item's answer",
                 "content": {"application/json": {"schema": refs[BatchAnswer]}},
             },
-            **_problems((), (400, 401, 413, 415, 422, 429, 503), refs),
+            **responses((), (400, 401, 413, 415, 422, 429, 503), refs[ProblemShown]),
         },
     }
 
 
 def _has_required(command: type[Command]) -> bool:
     return any(one.is_required() for one in command.model_fields.values())
-
-
-def _problems(refuses: tuple[type[Refused], ...], statuses: tuple[int, ...], refs: Refs) -> dict[str, Any]:
-    content = {CONTENT_TYPE: {"schema": refs[ProblemShown]}}
-    by_status: dict[int, list[str]] = {}
-    for kind in KINDS:
-        if kind.status in statuses:
-            by_status.setdefault(kind.status, []).append(_line(kind))
-    for one in refuses:
-        status = 403 if issubclass(one, NotYours) else 409
-        by_status.setdefault(status, []).append(f"`{one.__name__}`: {cleandoc(one.__doc__ or '')}")
-    return {
-        str(status): {"description": "\n\n".join(lines), "content": content}
-        for status, lines in sorted(by_status.items())
-    }
-
-
-def _line(kind: Kind) -> str:
-    return f"`{kind.code}`: {kind.title}"

@@ -7,6 +7,8 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from types import FrameType
 
 import httpx
@@ -15,7 +17,9 @@ from rich.console import Console
 from domain.roles import Role
 from infra.local.demo import TENANT
 from infra.local.home import Home, issue_token
-from infra.local.supervisor import Supervisor
+from infra.local.kafka import KafkaNotThereError
+from infra.local.postgres import NotStartedError
+from infra.local.supervisor import LONGEST_PAUSE_S, Supervisor
 from infra.operate import prepare
 from infra.settings import Settings, SettingsError, variable
 from infra.web.serving import listening
@@ -36,6 +40,7 @@ class Up:
             "FIELDLOG_DRAIN_SECONDS": "0",  # nothing here would notice
         }
         self._settings = settings
+        self._pauses: dict[str, tuple[float, float]] = {}
 
     def run(self) -> None:
         """Start everything, say where it is, look after it, and stop it all at the first signal."""
@@ -91,12 +96,24 @@ class Up:
                 supervisor.stop()
 
     def _look_after_servers(self) -> None:
-        if not self._home.postgres.running():
-            self._console.print("PostgreSQL has ended; it is started again")
-            self._home.postgres.start()
-        if self._kafka and not self._home.kafka.running():
-            self._console.print("Kafka has ended; it is started again")
-            self._home.kafka.start(self._settings.maven_url)
+        self._keep_up("PostgreSQL", self._home.postgres.running, self._home.postgres.start)
+        if self._kafka:
+            start = partial(self._home.kafka.start, self._settings.maven_url)
+            self._keep_up("Kafka", self._home.kafka.running, start)
+
+    def _keep_up(self, name: str, running: Callable[[], bool], start: Callable[[], object]) -> None:
+        """Start a server again if it has ended; if it cannot be, as while its disk is full, again after a pause."""
+        due, pause = self._pauses.get(name, (0.0, 0.0))
+        if running() or time.monotonic() < due:
+            return
+        self._console.print(f"{name} has ended; it is started again")
+        try:
+            start()
+            self._pauses.pop(name, None)
+        except (NotStartedError, KafkaNotThereError) as error:
+            pause = min(max(2 * pause, 0.5), LONGEST_PAUSE_S)
+            self._pauses[name] = time.monotonic() + pause, pause
+            self._console.print(f"{name} does not start: {error}", soft_wrap=True)
 
     def _wait_until_ready(self, supervisor: Supervisor) -> bool:
         """Wait for both APIs; say which process ended if one did. Returns False if it was told to stop meanwhile."""

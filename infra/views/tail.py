@@ -190,6 +190,8 @@ class Tail:
     async def _tell(self, tenant: UUID, feed: _Feed) -> None:
         """Tell the live subscribers of a feed what changed since its position; each only what is new to it."""
         views = sorted({subscriber.view for subscriber in feed.subscribers})
+        if not views:  # the last one left meanwhile
+            return
         changes, upto = await self._changes(tenant, views, feed.position, FOREVER)
         feed.position = max(feed.position, upto)
         feed.moved |= len(changes) >= MOST_ROWS

@@ -29,9 +29,11 @@ from infra.web.problems import (
     TOO_LARGE,
     Kind,
     ProblemError,
+    ProblemShown,
     detail_of,
     encode,
     pointer,
+    responses,
 )
 from infra.web.proxies import Proxies
 
@@ -49,6 +51,9 @@ EXPOSED = [
     "RateLimit-Policy",
     "Age",
 ]
+PROBLEM = f"#/components/schemas/{ProblemShown.__name__}"
+ASKED = (400, 401, 403, 404, 422, 429, 503)
+STATUSES: Mapping[str, Sequence[int]] = {"health": (), "problems": (404,), "contract": ()}
 Check = Callable[[], Awaitable[str]]
 
 
@@ -147,7 +152,35 @@ def framework(
         """Return the metrics, in Prometheus's text format or as OpenMetrics, which has trace ids as exemplars."""
         return await health.metrics(accept)
 
+    return _telling_problems(app)
+
+
+def _telling_problems(app: FastAPI) -> FastAPI:
+    """Let the OpenAPI document say which problems an address may answer with; health checks answer with none."""
+    own = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            _tell_problems(own())
+        assert app.openapi_schema is not None
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
     return app
+
+
+def _tell_problems(document: dict[str, Any]) -> None:
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
+    schemas[ProblemShown.__name__] = ProblemShown.model_json_schema()
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            known = operation["responses"]
+            if "HTTPValidationError" in str(known.get("422")):
+                del known["422"]
+            statuses = STATUSES.get((operation.get("tags") or [""])[0], ASKED)
+            operation["responses"] = {**responses((), statuses, {"$ref": PROBLEM}), **known}
 
 
 def edged(app: App, settings: Settings) -> App:

@@ -22,6 +22,19 @@ def _render(_: Any, __: str, event: structlog.typing.EventDict) -> str:
     return msgspec.json.encode(event, enc_hook=repr).decode()
 
 
+class Lines(structlog.WriteLogger):
+    """Writes lines to standard output. One that cannot be written, as while a disk is full, is lost, and fails nothing."""
+
+    def msg(self, message: str) -> None:
+        """Write a line."""
+        try:
+            super().msg(message)
+        except OSError:
+            return
+
+    debug = info = warning = error = critical = msg
+
+
 CHAIN: list[structlog.typing.Processor] = [
     structlog.stdlib.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
@@ -50,6 +63,6 @@ def configure(level: str) -> None:
     structlog.configure(
         processors=[*CHAIN, _render],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
-        logger_factory=structlog.WriteLoggerFactory(),
+        logger_factory=lambda *_: Lines(),
         cache_logger_on_first_use=True,
     )

@@ -5,14 +5,14 @@ A refusal's code is the name of its class and its title the docstring; each prob
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from inspect import cleandoc
 from typing import Any
 
 import msgspec
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from domain.kernel import NotYours, Refused
 
@@ -179,3 +179,48 @@ def pointer(location: Iterable[str | int], prefix: str = "#") -> str:
 def encode(document: Any) -> bytes:
     """Return JSON."""
     return msgspec.json.encode(document)
+
+
+class ProblemShown(BaseModel):
+    """A problem (RFC 9457)."""
+
+    model_config = ConfigDict(title="Problem", extra="allow")
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    code: str
+    trace_id: str
+    errors: list[dict[str, Any]] = []
+
+
+def responses(refuses: Iterable[type[Refused]], statuses: Container[int], schema: Any) -> dict[str, Any]:
+    """Return what an OpenAPI operation says of the problems that it may answer with."""
+    by_status: dict[int, list[str]] = {}
+    for kind in KINDS:
+        if kind.status in statuses:
+            by_status.setdefault(kind.status, []).append(_line(kind))
+    for kind in map(refusal_kind, refuses):
+        by_status.setdefault(kind.status, []).append(_line(kind))
+    content = {CONTENT_TYPE: {"schema": schema}}
+    return {
+        str(status): {"description": "\n\n".join(lines), "content": content}
+        for status, lines in sorted(by_status.items())
+    }
+
+
+def of_kinds(*kinds: Kind) -> dict[int | str, dict[str, Any]]:
+    """Return what a route says of problems that it may answer with besides those that every route may."""
+    by_status: dict[int | str, list[str]] = {}
+    for kind in kinds:
+        by_status.setdefault(kind.status, []).append(_line(kind))
+    content = {CONTENT_TYPE: {"schema": {"$ref": f"#/components/schemas/{ProblemShown.__name__}"}}}
+    return {
+        status: {"description": "\n\n".join(lines), "content": content} for status, lines in sorted(by_status.items())
+    }
+
+
+def _line(kind: Kind) -> str:
+    return f"`{kind.code}`: {kind.title}"

@@ -39,7 +39,6 @@ SHARED = {
         "locks",
         "log",
         "presence",
-        "problems",
         "sealing",
         "stream",
         "watching",

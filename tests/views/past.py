@@ -31,7 +31,13 @@ class Past:
         self._runner, self._log = runner, log
         self.tenant, self.now = tenant, now
 
-    def ask(self, path: str, body: Mapping[str, Any] | None = None, occurred_at: str | None = None) -> dict[str, Any]:
+    def ask(
+        self,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        occurred_at: str | None = None,
+        command_id: UUID | None = None,
+    ) -> dict[str, Any]:
         """Let a command be carried out by an office that may ask for everything; return its position."""
         _, stream, id, verb = path.split("/")
         order = Order(
@@ -42,20 +48,22 @@ class Past:
             by=Actor("ana", frozenset({Role.ADMIN, Role.DISPATCHER, Role.SYSTEM})),
             at=datetime.fromisoformat(occurred_at) if occurred_at else self.now,
             now=self.now,
-            command_id=random_command_id(),
+            command_id=command_id or random_command_id(),
             envelope=Envelope(command=f"{stream}.{verb}", actor="ana"),
         )
         return {"position": self._runner.run(self._log.desk.carry_out(order)).position}
 
 
 @contextmanager
-def past(settings: Settings, tenant: UUID = TENANT, now: datetime = LONG_AGO) -> Iterator[Past]:
+def past(
+    settings: Settings, tenant: UUID = TENANT, now: datetime = LONG_AGO, office: type[Past] = Past
+) -> Iterator[Past]:
     """Go to the office of an organisation in the past."""
     with asyncio.Runner() as runner:
         opened = open_log(settings)
         log = runner.run(opened.__aenter__())
         try:
-            yield Past(runner, log, tenant, now)
+            yield office(runner, log, tenant, now)
         finally:
             runner.run(opened.__aexit__(None, None, None))
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+import psycopg
 import pytest
 
 from commands.kernel import Ask, Reaction
@@ -12,6 +14,7 @@ from commands.trips.trucks import ActivateTruck, DeactivateTruck
 from domain.kernel import ReactionRefused, Recorded
 from domain.trips.trucks import TRUCKS, TruckRegistered
 from infra import reactor as reactor_module
+from infra.log import desk as desk_module
 from infra.operate import parked, resume, status
 from infra.reactor import LEASE
 from tests.conftest import NEIGHBOUR
@@ -122,6 +125,31 @@ def test_what_fails_is_left_out_and_followed_later_while_others_go_on(
             house.settings.need("projector_url"),
             lambda connection: not connection.execute("select from fieldlog.parked_causes").fetchall(),
         )
+    assert len(facts_of(house, "T1")) == 2
+
+
+def test_a_log_that_does_not_answer_is_waited_for_and_nothing_is_left_out(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reactor_module, "PAUSE_S", 0.01)
+    monkeypatch.setattr(desk_module, "PATIENCE_S", 0.1)
+    office, tried = house.office(), threading.Semaphore(0)
+
+    def counted(happened: Recorded[TruckRegistered], rows: Any) -> Iterator[Ask]:
+        tried.release()
+        yield from deactivate(happened, rows)
+
+    register(office, "T1")
+    with psycopg.connect(house.settings.need("writer_url")) as other:
+        other.execute("select pg_advisory_xact_lock(7305210331)")  # that of every append
+        with reacting(house.settings, when_registered(counted), []):
+            try:
+                for _ in range(2 * reactor_module.TRIES):
+                    assert tried.acquire(timeout=10), "it does not try again"
+            finally:
+                other.rollback()
+            wait_until_reacted(house.settings)
+    assert parked(house.settings) == []
     assert len(facts_of(house, "T1")) == 2
 
 

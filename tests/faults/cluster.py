@@ -1,0 +1,246 @@
+"""A whole system in processes of its own: two of each kind, every one with its own way to the database, and all of it looked
+after as in production: what ends is started again. What ends without having been told to is noted.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import psutil
+from psycopg.conninfo import conninfo_to_dict
+from uvicorn.main import STARTUP_FAILURE
+
+from infra.local.home import Home
+from infra.local.postgres import NotStartedError
+from infra.local.supervisor import PARENT
+from infra.operate import prepare
+from infra.settings import Settings
+from tests.faults.ways import Way, Ways
+from tests.running import environment, free_port, postgres_of, until
+
+LAST_WORK_S = 20.0
+LOOK_S = 0.1
+PROCESSES: Mapping[str, str] = {
+    "write-1": "write-api",
+    "write-2": "write-api",
+    "read-1": "read-api",
+    "read-2": "read-api",
+    "projector-1": "projector",
+    "projector-2": "projector",
+    "reactor-1": "reactor",
+    "reactor-2": "reactor",
+}
+PORTS = {"write-api": "FIELDLOG_WRITE_PORT", "read-api": "FIELDLOG_READ_PORT"}
+
+
+@dataclass
+class Process:
+    """A process `python -m infra <command>`; the lines of each of its lives are in a file of their own."""
+
+    name: str
+    command: str
+    environment: Mapping[str, str]
+    logs: Path
+    way: Way
+    port: int | None = None
+    wanted: bool = False
+    lives: int = 0
+    unexpected: list[str] = field(default_factory=list)
+    _process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it answers."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Start it."""
+        self.lives += 1
+        with (self.logs / f"{self.name}.{self.lives}.log").open("wb") as lines:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "infra", self.command],
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=lines,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self.wanted = True
+
+    def look(self) -> None:
+        """Note if it has ended by itself, and start it again then. A read API whose database is away may not have started."""
+        if self.wanted and self._process is not None and self._process.poll() is not None:
+            if self._process.returncode != STARTUP_FAILURE:
+                self.unexpected.append(f"{self.name} ended with {self._process.returncode} in life {self.lives}")
+            self.start()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """Kill it as a power cut would."""
+        self.wanted = False
+        self.signal(signal.SIGKILL)
+        assert self._process is not None
+        self._process.wait()
+
+    def end(self) -> None:
+        """Tell it to end; it does so in time, and without a complaint."""
+        if not self.wanted:
+            return
+        self.wanted = False
+        self.signal(signal.SIGTERM)
+        assert self._process is not None
+        try:
+            code = self._process.wait(LAST_WORK_S)
+            if code not in (0, -signal.SIGTERM):
+                self.unexpected.append(f"{self.name} was told to end, and ended with {code} in life {self.lives}")
+        except subprocess.TimeoutExpired:
+            self.unexpected.append(f"{self.name} was told to end, and did not in {LAST_WORK_S:.0f} s")
+            self.kill()
+
+
+class Database:
+    """The PostgreSQL of the system."""
+
+    def __init__(self, home: Home) -> None:
+        self._home, self._wanted = home, True
+
+    def look(self) -> None:
+        """Start it again if it has ended by itself, as it may when it is hurt while it recovers."""
+        if self._wanted and not self._home.postgres.running():
+            with suppress(NotStartedError):
+                self._home.postgres.start()
+
+    def start(self) -> None:
+        """Start it, as often as it takes."""
+
+        def started() -> bool | None:
+            try:
+                self._home.postgres.start()
+            except NotStartedError:
+                return None
+            return True
+
+        until(started)
+        self._wanted = True  # only now: it is started by one at a time
+
+    def stop(self) -> None:
+        """Stop it in order, once it has recovered from what was before; connections are closed first."""
+        self.start()
+        self._wanted = False
+        self._home.postgres.stop()
+
+    def kill(self) -> None:
+        """Kill its main process as a power cut would; the others follow it."""
+        self._wanted = False
+        self._main().kill()
+
+    def kill_one(self, dice: random.Random) -> None:
+        """Kill one of its processes, upon which it throws out everybody and recovers."""
+        which = dice.random()  # one draw, however many there are, so that a seed leads to the same faults again
+        with suppress(IndexError, psutil.NoSuchProcess):
+            children = self._main().children()
+            children[int(which * len(children))].kill()
+
+    def freeze(self) -> list[psutil.Process]:
+        """Stop all of its processes in their tracks; return them."""
+        frozen = [main := self._main(), *main.children()]
+        for one in frozen:
+            with suppress(psutil.NoSuchProcess):
+                one.suspend()
+        return frozen
+
+    def _main(self) -> psutil.Process:
+        return until(lambda: postgres_of(self._home.directory))
+
+
+class Cluster:
+    """The database, the processes, and somebody who looks after them."""
+
+    def __init__(self, directory: Path, ways: Ways, home: Home) -> None:
+        self.database, self._home = Database(home), home
+        self.logs = directory / "logs"
+        self.logs.mkdir()
+        self.settings = Settings.from_environment(home.environment())
+        self.processes = {name: self._process(name, command, ways.new()) for name, command in PROCESSES.items()}
+        self._stopping = threading.Event()
+
+    def _process(self, name: str, command: str, way: Way) -> Process:
+        port = free_port() if command in PORTS else None
+        sockets = str(sockets_of(self._home))
+        ours = {key: value.replace(sockets, way.directory) for key, value in self._home.environment().items()}
+        named = {} if port is None else {PORTS[command]: str(port)}
+        return Process(name, command, environment() | ours | named | {PARENT: str(os.getpid())}, self.logs, way, port)
+
+    def urls(self, command: str) -> list[str]:
+        """Where the processes of a kind answer."""
+        return [one.url for one in self.processes.values() if one.command == command]
+
+    def wait_until_ready(self) -> None:
+        """Wait until both APIs say so, in all of their processes."""
+        for url in (*self.urls("write-api"), *self.urls("read-api")):
+            until(lambda url=url: _is_ready(url) or None)  # type: ignore[misc]
+
+    def look_after(self) -> None:
+        """Look after the processes until the end."""
+        while not self._stopping.wait(LOOK_S):
+            self.database.look()
+            for process in self.processes.values():
+                process.look()
+
+    @contextmanager
+    def running(self) -> Iterator[Cluster]:
+        """Run all processes until the end of the block."""
+        watchman = threading.Thread(target=self.look_after, name="watchman")
+        with ExitStack() as stack:
+            for process in self.processes.values():
+                process.start()
+                stack.callback(process.end)
+            stack.callback(watchman.join)
+            stack.callback(self._stopping.set)
+            watchman.start()
+            self.wait_until_ready()
+            yield self
+
+
+def sockets_of(home: Home) -> Path:
+    """Return the directory with the database's own socket."""
+    return Path(str(conninfo_to_dict(home.postgres.url())["host"]))
+
+
+def _is_ready(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/readyz", timeout=5).status_code == httpx.codes.OK
+    except httpx.TransportError:
+        return False
+
+
+@contextmanager
+def cluster(directory: Path) -> Iterator[Cluster]:
+    """Make a whole system in a directory and run it until the end of the block."""
+    directory.chmod(0o755)
+    home = Home(directory / "data")
+    home.postgres.start()
+    home.postgres.make_database()
+    try:
+        with Ways(sockets_of(home)).running() as ways:
+            made = Cluster(directory, ways, home)
+            prepare(made.settings)
+            with made.running():
+                yield made
+    finally:
+        if home.postgres.running():
+            home.postgres.stop()

@@ -1,0 +1,126 @@
+"""One run: a whole system under load, to which things happen at random that follow from a seed; then all is well again, and
+everything that is promised is checked.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from domain.roles import Role
+from infra.settings import Settings
+from tests.conftest import NEIGHBOUR, TENANT
+from tests.faults import checks
+from tests.faults.breaking import OFTEN, TARGETS
+from tests.faults.cluster import Cluster, cluster
+from tests.faults.followers import Follower, following
+from tests.faults.ledger import Client, Ledger
+from tests.faults.load import Load, office
+from tests.running import until
+
+VIEWS = (
+    (TENANT, "office-1", Role.VIEWER, {"trucks": "/trucks", "sites": "/sites"}),
+    (TENANT, "office-2", Role.VIEWER, {"trucks": "/trucks?status=active", "trips": "/trips?status=started"}),
+    (TENANT, "driver-0-0", Role.DRIVER, {"trucks": "/trucks", "trips": "/trips", "locations": "/locations/latest"}),
+    (
+        NEIGHBOUR,
+        "office-1",
+        Role.VIEWER,
+        {"trucks": "/trucks", "drivers": "/drivers", "locations": "/locations/latest"},
+    ),
+)
+
+
+class Scenario:
+    """Breaks things for so many seconds, up to three at a time; `also` is checked in the end too."""
+
+    def __init__(self, seed: int, seconds: float, also: Sequence[Callable[[Settings], None]] = ()) -> None:
+        self._dice, self._seconds, self.seed, self._also = random.Random(seed), seconds, seed, also
+        self._waiting = threading.Event()
+        self.happened: Counter[str] = Counter()
+
+    def run(self, directory: Path) -> None:
+        """Run it over an empty directory. AssertionError: a promise was not kept."""
+        print(f"seed {self.seed}, {self._seconds:.0f} s, in {directory}", flush=True)
+        ledger, failures = Ledger(), list[BaseException]()
+        with cluster(directory) as system:
+            load = Load(system, ledger, self.seed)
+            load.open()
+            until(lambda: checks.at_rest(system.settings))
+            followers = [self._follower(system, ledger, number) for number in range(len(VIEWS))]
+            with following(followers, failures):
+                with load.running():
+                    self._break_things(system)
+                    self._say("all is well again")
+                self._say("the load is over")
+                until(lambda: checks.at_rest(system.settings))
+                self._mark_the_end(system, ledger)
+            self._say("every follower has come to the end")
+            until(lambda: checks.at_rest(system.settings))
+            self._check(system, ledger, load, followers)
+            assert failures + load.failures == []
+        self._say(f"{len(ledger.told)} commands; {dict(ledger.statuses)}; {dict(self.happened)}")
+        ended = [one for process in system.processes.values() for one in process.unexpected]
+        assert ended == [], f"{ended}; their lines are in {system.logs}"
+        said = checks.complaints(system.logs)
+        assert said == [], "\n".join([f"{len(said)} lines complain; the first ones:", *said[:10]])
+
+    def _follower(self, system: Cluster, ledger: Ledger, number: int) -> Follower:
+        tenant, subject, role, views = VIEWS[number]
+        urls, dice = system.urls("read-api"), random.Random(f"{self.seed} follower {number}")
+        client = Client(urls, system.settings, ledger, tenant, subject, role)
+        return Follower(views, client=client, urls=urls, dice=dice, sees_all=role != Role.DRIVER)
+
+    def _break_things(self, system: Cluster) -> None:
+        dice, ends = self._dice, time.monotonic() + self._seconds
+        names = [name for name in TARGETS for _ in range(OFTEN.get(name, 1))]
+        self._began = time.monotonic()
+        while time.monotonic() < ends:
+            with ExitStack() as stack:
+                said = []
+                chosen = dict.fromkeys(dice.choices(names, k=dice.choice([1, 1, 1, 2, 2, 3])))
+                # The database last: who is told to end while it is silent cannot, until it speaks again.
+                for name in sorted(chosen, key="database".__eq__):
+                    fault = dice.choice(TARGETS[name])
+                    stack.enter_context(fault(system, name, dice))
+                    said.append(f"{name} {fault.__name__}")
+                    self.happened[fault.__name__] += 1
+                pause = dice.choice([0.0, dice.uniform(0.1, 1.0), dice.uniform(0.5, 3.0)])
+                self._say(f"{', '.join(said)} for {pause:.1f} s")
+                self._waiting.wait(pause)
+            self._waiting.wait(dice.uniform(0.1, 1.5))
+
+    def _mark_the_end(self, system: Cluster, ledger: Ledger) -> None:
+        """Let a truck join that every follower is told of, after everything else; and one before, so that the last event id
+        is behind what the first one led to in every view.
+        """
+        for tenant in (TENANT, NEIGHBOUR):
+            admin = office(system, ledger, tenant, "admin")
+            for number in (1, 2):
+                admin.ask(f"/trucks/END-{number}/register", {"number": f"END-{number}", "plate": f"END-{number}"})
+                until(lambda: checks.at_rest(system.settings))
+
+    def _check(self, system: Cluster, ledger: Ledger, load: Load, followers: list[Follower]) -> None:
+        rows = checks.check_log(system.settings)
+        checks.check_told(rows, ledger)
+        checks.check_views(system.settings)
+        checks.check_fixes(system.settings, ledger.fixes)
+        checks.check_reactions(system.settings, rows, load.archivist.tenants)
+        for follower in followers:
+            follower.check()
+            follower.check_against_changes(system.settings)
+        for check in self._also:
+            check(system.settings)
+        assert ledger.wrong == [], ledger.wrong[:20]
+        self._say(
+            f"{len(rows)} facts, {len(load.archivist.tenants)} organisations of long ago, followers begun "
+            f"{[one.begun for one in followers]} times, reset {[one.resets for one in followers]}"
+        )
+
+    def _say(self, what: str) -> None:
+        print(f"{time.monotonic() - self._began:7.1f} s: {what}", flush=True)
