@@ -139,7 +139,9 @@ class Kafka:
         while True:
             with contextlib.suppress(OSError), socket.create_connection((host, int(port)), 1):
                 return
-            if not self.running() or time.monotonic() > ends:
+            assert self._process is not None
+            if self._process.poll() is not None or time.monotonic() > ends:
+                self._process.kill()
                 raise KafkaNotThereError(f"Kafka did not start; its lines are in {self._directory / 'kafka.log'}")
             time.sleep(LOOK_S)
 
