@@ -172,7 +172,8 @@ def reactor() -> None:
 def relay() -> None:
     """Publish facts and rows to Kafka."""
     from infra.collector import tune_collector
-    from infra.kafka.relay import Relay, RelayError
+    from infra.kafka.record import RelayError
+    from infra.kafka.relay import Relay
     from infra.web.logs import configure
 
     settings = here("relay_url", "kafka_bootstrap_servers")

@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,7 +25,7 @@ from prometheus_client import Counter, Gauge
 from infra.database import Connection, connect
 from infra.kafka.clients import admin, producer
 from infra.kafka.events import ChangedRow, Events, Message, UnknownStreamError
-from infra.kafka.record import KEY, Followed, Record, encode, holding, live_keys, read_record
+from infra.kafka.record import KEY, Followed, Record, RelayError, encode, holding, live_keys, read_record
 from infra.kafka.source import FIRST, Served, Source, is_gone
 from infra.kafka.topics import TopicMaker, Topics
 from infra.settings import Settings, SettingsError
@@ -34,19 +34,14 @@ from projections.catalog import CONTEXTS
 log = logging.getLogger(__name__)
 
 LEASE = 730523
-FACTS_BATCH, LARGEST_BATCH, BATCH_BYTES = 1_000, 5_000, 8 * 2**20
-ROWS_BATCH, WINDOW = 2_000, 2_000
+FACTS_BATCH, ROWS_BATCH, WINDOW = 1_000, 2_000, 2_000
 WAIT_S, PAUSE_S, QUIET_S = 1.0, 0.5, 1.0
 # Under load, a transaction for every few facts would cost more than it hastens.
 PACE_S = 0.01
-COMMIT_S = 30.0
+COMMIT_S, LAST_COMMIT_S, LOOK_S = 30.0, 3.0, 0.1
 PUBLISHED = Counter("relay_published_total", "Records published to Kafka", ["kind"])
 POSITION = Gauge("relay_position", "Every fact until here is published")
 OLDEST = Gauge("outbox_oldest_seconds", "Age of the oldest fact that is not published")
-
-
-class RelayError(Exception):
-    """The topics and the log do not belong together; somebody has to look at it."""
 
 
 @dataclass
@@ -81,7 +76,6 @@ class Relay:
         self._topics, self._events = Topics(settings.topic_prefix), Events(settings)
         self._stopping = threading.Event()
         self._record, self._recorded_at = Record(), 0.0
-        self._limit = FACTS_BATCH
         self._fills: dict[str, _Fill] = {}
         self._committing: tuple[Future[None], _Round] | None = None
         self._oldest: datetime | None = None
@@ -119,7 +113,6 @@ class Relay:
                 self._maker.ensure(self._all_topics())
                 self._publishing, self._committing = publishing, None
                 self._fills.clear()
-                self._limit = FACTS_BATCH
                 self._record = self._where_it_stopped()
                 self._follow(listener)
                 self._settle()
@@ -142,7 +135,7 @@ class Relay:
         self._publishing.init_transactions()
         record = read_record(self._settings)
         if record is None:
-            held = holding(self._settings, self._all_topics())
+            held = holding(self._settings, self._all_topics()[1:])  # the record's own may hold a first one, undone
             if held:
                 raise RelayError(
                     f"{', '.join(held)} hold records, but {self._topics.relay} does not say until which position: "
@@ -165,7 +158,7 @@ class Relay:
             began = time.monotonic()
             with self._source as source:
                 following = self._next(source)
-            due = following.record != self._record and began - self._recorded_at > QUIET_S
+            due = following.record != self._record and (following.more or began - self._recorded_at > QUIET_S)
             if following.messages or following.filled or due:
                 self._publish(following)
             if following.more:
@@ -252,10 +245,12 @@ class Relay:
         if self._committing is None:
             return
         (committed, round_), self._committing = self._committing, None
-        try:
-            committed.result(COMMIT_S)
-        except TimeoutError:
-            raise KafkaTimeoutError(f"no answer to a commit in {COMMIT_S:.0f} s") from None
+        began = time.monotonic()
+        while not wait([committed], LOOK_S).done:
+            waited = time.monotonic() - began
+            if waited > (LAST_COMMIT_S if self._stopping.is_set() else COMMIT_S):
+                raise KafkaTimeoutError(f"no answer to a commit in {waited:.0f} s")
+        committed.result()
         POSITION.set(round_.log)
         facts = sum(message.timestamp_ms is not None for message in round_.messages)
         PUBLISHED.labels("fact").inc(facts)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from contextlib import closing
 
 import psycopg
 import pytest
 
-from infra.kafka.clients import admin
-from infra.kafka.record import Record, read_record
-from infra.kafka.relay import Relay, RelayError
-from infra.kafka.topics import Topics
-from infra.operate import resume
+from infra.kafka.clients import admin, producer
+from infra.kafka.record import KEY, Record, RelayError, encode, read_record
+from infra.kafka.relay import Relay
+from infra.kafka.topics import TopicMaker, Topics
+from infra.operate import resume, status
 from infra.settings import Settings, SettingsError
 from infra.views.builds import ensure_builds, make_build
 from projections.catalog import CONTEXTS
@@ -68,7 +69,7 @@ def test_a_day_of_two_organisations_is_published(house: House, settings: Setting
 def test_what_does_not_fit_into_one_transaction_is_published_in_several(
     house: House, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for limit, most in {"FACTS_BATCH": 7, "LARGEST_BATCH": 7, "ROWS_BATCH": 3, "WINDOW": 5}.items():
+    for limit, most in {"FACTS_BATCH": 7, "ROWS_BATCH": 3, "WINDOW": 5}.items():
         monkeypatch.setattr(f"infra.kafka.relay.{limit}", most)
     Day(house.office()).whole()
     wait_until_folded(settings)
@@ -247,6 +248,52 @@ def test_topics_without_a_record_stop_the_relay_with_a_sentence(house: House, se
     )
     assert said.returncode == 1
     assert f"{topics.relay} does not say until which position" in " ".join(said.stderr.split())
+
+
+def write_record(settings: Settings, value: bytes | None, *, commit: bool) -> None:
+    """Write to the topic of the relay's record what a relay that ended, or a stranger, may leave there."""
+    topics = Topics(settings.topic_prefix)
+    with closing(admin(settings)) as making:
+        TopicMaker(making, topics, settings).ensure([topics.relay])
+    with closing(producer(settings, topics.relay)) as writing:
+        writing.init_transactions()
+        writing.begin_transaction()
+        writing.send(topics.relay, value=value, key=KEY).get(timeout=10)
+        writing.commit_transaction() if commit else writing.abort_transaction()
+
+
+def test_a_first_record_that_was_undone_is_written_again(settings: Settings) -> None:
+    write_record(settings, encode(Record()), commit=False)
+    with relaying(settings):
+        wait_until_published(settings)
+
+
+@pytest.mark.parametrize("value", [b"hello", b'{"log": "all"}', None])
+def test_a_record_that_no_relay_wrote_stops_the_relay_with_a_sentence(settings: Settings, value: bytes | None) -> None:
+    write_record(settings, value, commit=True)
+    with pytest.raises(RelayError, match="holds at offset 0 what no relay of this version wrote"):
+        Relay(settings).run()
+    assert "holds at offset 0" in status(settings)["relay"]["unknown"]
+
+
+def test_a_record_in_several_partitions_stops_the_relay_with_a_sentence(settings: Settings) -> None:
+    admin(settings).create_topics({Topics(settings.topic_prefix).relay: {"num_partitions": 2, "replication_factor": 1}})
+    with pytest.raises(RelayError, match="must have one partition, but has 2"):
+        Relay(settings).run()
+
+
+def test_positions_at_which_no_row_changed_are_passed_at_once(
+    house: House, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("infra.kafka.relay.WINDOW", 2)
+    monkeypatch.setattr("infra.kafka.relay.QUIET_S", float("inf"))
+    with relaying(settings):
+        wait_until(settings, lambda record: record.views.keys() == CONTEXTS.keys())
+    for number in range(10):
+        register(house.office(), f"T{number}")
+    wait_until_folded(settings)
+    with relaying(settings):
+        wait_until(settings, lambda record: record.views["tenants"].position >= head(settings) - 2)
 
 
 def test_topics_of_another_log_stop_the_relay_with_a_sentence(house: House, settings: Settings) -> None:
