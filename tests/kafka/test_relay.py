@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import ExitStack, closing
 
 import psycopg
 import pytest
+from msgspec.structs import replace
 
 from infra.kafka.clients import admin, producer
 from infra.kafka.record import KEY, Record, RelayError, encode, read_record
@@ -37,7 +38,7 @@ from tests.views.house import (
     head,
     projecting,
     rows_of,
-    served_build,
+    served_schema,
     serving,
     wait_for,
     wait_until_folded,
@@ -167,36 +168,39 @@ def test_a_new_version_of_a_view_has_a_topic_of_its_own_complete(settings: Setti
 
 
 def test_a_rebuild_of_the_same_version_takes_away_what_it_does_not_have(house: House, settings: Settings) -> None:
-    office, settings = house.office(), house.settings
-    register(office, "T1")
+    register(house.office(), "T1")
     wait_until_folded(settings)
+    ghost = f"update {served_schema(settings)}.changes set key = 'ghost' where view = 'trucks' and key = 'T1'"
+    rows_of(settings.need("projector_url"), ghost)
     with relaying(settings):
         wait_until_published(settings)
-    old = served_build(settings)
-    ghost = f"update trips_{old}.changes set key = 'ghost' where view = 'trucks' and key = 'T1'"
-    rows_of(settings.need("projector_url"), ghost)
+    assert rows(settings, ("trucks", TRIPS))["trucks"].keys() == {f"{TENANT}/ghost"}
     with psycopg.connect(settings.need("database_url"), autocommit=True) as owner:
-        first = int(make_build(owner, CONTEXTS["trips"]).rpartition("_")[2])
-        wait_until_served(settings, first)
-        with relaying(settings):
-            wait_until_published(settings)
-        rows_of(settings.need("projector_url"), ghost.replace(f"trips_{old}", f"trips_{first}"))
-        register(office, "T2")
-        wait_until_folded(settings)
-        with relaying(settings):
-            wait_until_published(settings)
+        made = int(make_build(owner, CONTEXTS["trips"]).rpartition("_")[2])
+    wait_until_served(settings, made)
+    with relaying(settings):
+        wait_until_published(settings)
     assert_topics_equal_tables(settings)
 
 
-def test_what_was_parked_is_published_once_it_is_readmitted(settings: Settings) -> None:
-    with serving(settings) as house, relaying(settings):
+@pytest.mark.parametrize("following", [False, True], ids=["before it began", "while it follows"])
+def test_what_was_parked_is_published_once_it_is_readmitted(settings: Settings, following: bool) -> None:
+    with serving(settings) as house, ExitStack() as relay:
         ours, theirs = house.office(), house.office(NEIGHBOUR)
         register(ours, "T1")
+        if following:
+            relay.enter_context(relaying(settings))
+            with projecting(settings):
+                wait_until_folded(settings)
+                wait_until_published(settings)
         with projecting(settings, stumbling(fails)):
             register(ours, "T2", POISON)
             register(ours, "T3")
             register(theirs, "T4")
+            register(theirs, "T5", POISON)
             wait_until_folded(settings)
+            if not following:
+                relay.enter_context(relaying(settings))
             wait_until_published(settings)
         trucks = {key.rpartition("/")[2] for key in rows(settings, ("trucks", TRIPS))["trucks"]}
         assert trucks == {"T1", "T4"}
@@ -206,6 +210,25 @@ def test_what_was_parked_is_published_once_it_is_readmitted(settings: Settings) 
             wait_until(settings, lambda record: not record.views["trips"].held)
     assert_topics_equal_tables(settings)
     assert_every_fact_once_and_in_order(settings)
+
+
+def test_what_came_before_a_park_is_published_by_a_relay_that_was_behind(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("infra.kafka.relay.WINDOW", 2)
+    with serving(settings) as house:
+        office = house.office()
+        with projecting(settings, stumbling(fails)):
+            with relaying(settings):
+                wait_until_published(settings)
+            for number in range(4):
+                register(office, f"T{number}")
+                wait_until_folded(settings)
+            register(office, "T9", POISON)
+            wait_until_folded(settings)
+            with relaying(settings):
+                wait_until_published(settings)
+    assert_topics_equal_tables(settings)
 
 
 def wait_until(settings: Settings, so: object) -> None:
@@ -294,6 +317,19 @@ def test_positions_at_which_no_row_changed_are_passed_at_once(
     wait_until_folded(settings)
     with relaying(settings):
         wait_until(settings, lambda record: record.views["tenants"].position >= head(settings) - 2)
+
+
+def test_a_fill_that_was_cut_short_is_begun_anew(house: House, settings: Settings) -> None:
+    register(house.office(), "T1")
+    wait_until_folded(settings)
+    with relaying(settings):
+        record = wait_until_published(settings)
+    cut = Record(record.log, {name: replace(one, complete=False) for name, one in record.views.items()})
+    write_record(settings, encode(cut), commit=True)
+    with relaying(settings):
+        wait_until_published(settings)
+    assert_topics_equal_tables(settings)
+    assert_every_fact_once_and_in_order(settings)
 
 
 def test_topics_of_another_log_stop_the_relay_with_a_sentence(house: House, settings: Settings) -> None:
