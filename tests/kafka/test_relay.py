@@ -12,7 +12,7 @@ import pytest
 from msgspec.structs import replace
 
 from infra.kafka.clients import admin, producer
-from infra.kafka.record import KEY, Record, RelayError, encode, read_record
+from infra.kafka.record import KEY, NEAR, Record, RelayError, encode, read_record
 from infra.kafka.relay import Relay
 from infra.kafka.topics import TopicMaker, Topics
 from infra.operate import resume, status
@@ -273,22 +273,29 @@ def test_topics_without_a_record_stop_the_relay_with_a_sentence(house: House, se
     assert f"{topics.relay} does not say until which position" in " ".join(said.stderr.split())
 
 
-def write_record(settings: Settings, value: bytes | None, *, commit: bool) -> None:
+def write_record(settings: Settings, value: bytes | None, *, commit: bool, times: int = 1) -> None:
     """Write to the topic of the relay's record what a relay that ended, or a stranger, may leave there."""
     topics = Topics(settings.topic_prefix)
     with closing(admin(settings)) as making:
         TopicMaker(making, topics, settings).ensure([topics.relay])
     with closing(producer(settings, topics.relay)) as writing:
         writing.init_transactions()
-        writing.begin_transaction()
-        writing.send(topics.relay, value=value, key=KEY).get(timeout=10)
-        writing.commit_transaction() if commit else writing.abort_transaction()
+        for _ in range(times):
+            writing.begin_transaction()
+            writing.send(topics.relay, value=value, key=KEY).get(timeout=10)
+            writing.commit_transaction() if commit else writing.abort_transaction()
 
 
 def test_a_first_record_that_was_undone_is_written_again(settings: Settings) -> None:
     write_record(settings, encode(Record()), commit=False)
     with relaying(settings):
         wait_until_published(settings)
+
+
+def test_a_record_that_was_undone_counts_for_nothing(settings: Settings) -> None:
+    write_record(settings, encode(Record(log=7)), commit=True)
+    write_record(settings, encode(Record(log=8)), commit=False, times=NEAR)
+    assert read_record(settings) == Record(log=7)
 
 
 @pytest.mark.parametrize("value", [b"hello", b'{"log": "all"}', None])

@@ -1,4 +1,4 @@
-"""What the relay reads of PostgreSQL is found by index, however much there is."""
+"""What the relay reads of PostgreSQL is found by index, however much there is, and it reads nothing else."""
 
 from __future__ import annotations
 
@@ -35,3 +35,11 @@ def test_rows_are_found_by_index(database: Database, statement: str, mode: str) 
         plan = "\n".join(line for (line,) in connection.execute(explain, asked, binary=True))
     assert "Seq Scan on changes" not in plan
     assert "Index Scan using changes_pkey on changes" in plan
+
+
+@pytest.mark.parametrize("hidden", ["error from fieldlog.parked", "wrapped from fieldlog.keys", "* from {}.drivers"])
+def test_the_relay_reads_only_what_it_publishes(database: Database, hidden: str) -> None:
+    with psycopg.connect(database.relay, autocommit=True) as relay:
+        [(build,)] = relay.execute("select build from fieldlog.views where context = 'trips'").fetchall()
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            relay.execute(f"select {hidden.format(f'trips_{build}')}".encode())
