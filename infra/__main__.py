@@ -159,7 +159,8 @@ def reactor() -> None:
 def relay() -> None:
     """Publish facts and rows to Kafka."""
     from infra.collector import tune_collector
-    from infra.kafka.relay import Relay, RelayError
+    from infra.kafka.record import RelayError
+    from infra.kafka.relay import Relay
     from infra.tracing import exporting
     from infra.web.logs import configure
     from infra.web.serving import side_door

@@ -19,7 +19,7 @@ from kafka.errors import KafkaError
 
 from infra.database import LOGINS, migrate
 from infra.kafka.clients import admin
-from infra.kafka.record import read_record
+from infra.kafka.record import RelayError, read_record
 from infra.settings import Settings, variable
 from infra.views.builds import STATUS, drop_old_builds, ensure_builds
 from infra.views.runner import LEASES
@@ -98,7 +98,7 @@ def _published(settings: Settings) -> dict[str, Any] | None:
         return None
     try:
         record = read_record(settings)
-    except KafkaError as error:
+    except (KafkaError, RelayError) as error:
         return {"unknown": f"{type(error).__name__}: {error}".partition("\n")[0]}
     if record is None:
         return None

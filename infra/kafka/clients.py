@@ -18,11 +18,12 @@ PATIENCE_MS = 10_000
 REQUEST_MS = 5_000
 
 
-def _common(settings: Settings) -> dict[str, Any]:
+def _common(settings: Settings, request_ms: int = PATIENCE_MS) -> dict[str, Any]:
     options = json.loads(settings.kafka_options.get_secret_value())
     return {
         "bootstrap_servers": settings.need("kafka_bootstrap_servers").split(","),
         "bootstrap_timeout_ms": PATIENCE_MS,
+        "request_timeout_ms": request_ms,
         "reconnect_backoff_max_ms": 1_000,
         **options,
     }
@@ -32,13 +33,12 @@ def producer(settings: Settings, transactional_id: str) -> KafkaProducer:
     """Return a producer for one writer at a time: whoever began before it, with this id, is fenced."""
     return _made(
         KafkaProducer,
-        **_common(settings),
+        **_common(settings, REQUEST_MS),
         transactional_id=transactional_id,
         acks="all",
         batch_size=256 * 1024,
         max_request_size=LARGEST_RECORD,
         max_block_ms=PATIENCE_MS,
-        request_timeout_ms=REQUEST_MS,
         delivery_timeout_ms=2 * PATIENCE_MS,
         transaction_timeout_ms=3 * PATIENCE_MS,
         retry_backoff_ms=5,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -17,6 +18,10 @@ KEY = b"relay"
 PATIENCE = 50
 POLL_MS = 200
 NEAR = 64
+
+
+class RelayError(Exception):
+    """The topics and the log do not belong together; somebody has to look at it."""
 
 
 class Followed(msgspec.Struct, frozen=True):
@@ -45,13 +50,18 @@ _decode = msgspec.json.Decoder(Record).decode
 
 
 def read_record(settings: Settings) -> Record | None:
-    """Return what the relay recorded last; None if it never did, or its topic is not there. Raises KafkaError."""
+    """Return what the relay recorded last; None if it never did, or its topic is not there.
+
+    Raises KafkaError, and RelayError if the topic is not as a relay makes it.
+    """
     reading = consumer(settings)
     try:
         partitions = assigned(reading, [Topics(settings.topic_prefix).relay])
         if not partitions:
             return None
-        [partition] = partitions
+        [partition, *more] = partitions
+        if more:
+            raise RelayError(f"{partition.topic} must have one partition, but has {len(partitions)}: make it anew")
         begin, end = reading.beginning_offsets(partitions)[partition], reading.end_offsets(partitions)[partition]
         back = NEAR
         while True:  # the end of the topic may hold the marks of transactions only
@@ -71,8 +81,18 @@ def _last(reading: KafkaConsumer, partition: TopicPartition, start: int, end: in
         if reading.position(partition) >= end:
             return found
         for message in reading.poll(POLL_MS).get(partition, []):
-            found = _decode(message.value)
+            found = _read(message)
     raise KafkaTimeoutError(f"{partition.topic} could not be read to its end")
+
+
+def _read(message: Any) -> Record:
+    try:
+        return _decode(message.value or b"")
+    except msgspec.DecodeError as error:
+        raise RelayError(
+            f"{message.topic} holds at offset {message.offset} what no relay of this version wrote: {error}; "
+            "write the record before it there again"
+        ) from None
 
 
 def holding(settings: Settings, topics: Iterable[str]) -> list[str]:

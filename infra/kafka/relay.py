@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -27,7 +27,7 @@ from infra import tracing
 from infra.database import Connection, connect
 from infra.kafka.clients import admin, producer
 from infra.kafka.events import ChangedRow, Events, Message, UnknownStreamError
-from infra.kafka.record import KEY, Followed, Record, encode, holding, live_keys, read_record
+from infra.kafka.record import KEY, Followed, Record, RelayError, encode, holding, live_keys, read_record
 from infra.kafka.source import FIRST, Served, Source, is_gone
 from infra.kafka.topics import TopicMaker, Topics
 from infra.measured import operation, query
@@ -44,15 +44,11 @@ ROWS_BATCH, WINDOW = 2_000, 2_000
 WAIT_S, PAUSE_S, QUIET_S = 1.0, 0.5, 1.0
 # Under load, a transaction for every few facts would cost more than it hastens.
 PACE_S = 0.01
-COMMIT_S = 30.0
+COMMIT_S, LAST_COMMIT_S, LOOK_S = 30.0, 3.0, 0.1
 PUBLISHED = Counter("relay_published_total", "Records published to Kafka", ["kind"])
 POSITION = Gauge("relay_position", "Every fact until here is published")
 WORKS = Gauge("relay_works", "1: this process publishes; 0: it stands by")
 OLDEST = Gauge("outbox_oldest_seconds", "Age of the oldest fact that is not published")
-
-
-class RelayError(Exception):
-    """The topics and the log do not belong together; somebody has to look at it."""
 
 
 @dataclass
@@ -88,6 +84,8 @@ class Relay:
         self._stopping = threading.Event()
         self._record, self._recorded_at = Record(), 0.0
         self._limit = FACTS_BATCH
+        self._known = False
+        self._since: datetime | None = None  # the lease is held and the record not known
         self._fills: dict[str, _Fill] = {}
         self._committing: tuple[Future[None], _Round] | None = None
         self._oldest: datetime | None = None
@@ -143,14 +141,15 @@ class Relay:
                 return
             self._works, self._source = True, Source(connection)
             with self._source as source:  # so that what waits is known also while Kafka is away
-                self._oldest = source.recorded_after(self._record.log) if self._recorded_at else datetime.now(UTC)
+                self._since = self._since or datetime.now(UTC)
+                self._oldest = source.recorded_after(self._record.log) if self._known else self._since
             with closing(admin(self._settings)) as making, _producer(self._settings, self._topics.relay) as publishing:
                 self._maker = TopicMaker(making, self._topics, self._settings)
                 self._maker.ensure(self._all_topics())
                 self._publishing, self._committing = publishing, None
                 self._fills.clear()
                 self._limit = FACTS_BATCH
-                self._record = self._where_it_stopped()
+                self._record, self._known = self._where_it_stopped(), True
                 self._follow(listener)
                 self._settle()
 
@@ -172,7 +171,7 @@ class Relay:
         self._publishing.init_transactions()
         record = read_record(self._settings)
         if record is None:
-            held = holding(self._settings, self._all_topics())
+            held = holding(self._settings, self._all_topics()[1:])  # the record's own may hold a first one, undone
             if held:
                 raise RelayError(
                     f"{', '.join(held)} hold records, but {self._topics.relay} does not say until which position: "
@@ -195,7 +194,7 @@ class Relay:
             began = time.monotonic()
             with query("relay"), self._source as source:
                 following = self._next(source)
-            due = following.record != self._record and began - self._recorded_at > QUIET_S
+            due = following.record != self._record and (following.more or began - self._recorded_at > QUIET_S)
             if following.messages or following.filled or due:
                 self._publish(following)
             if following.more:
@@ -207,13 +206,16 @@ class Relay:
 
     def _next(self, source: Source) -> _Round:
         """Read what is to be published next: facts after the last ones, and what changed in the views meanwhile."""
-        facts = source.facts(self._record.log, FACTS_BATCH)
+        facts = source.facts(self._record.log, self._limit)
         self._oldest = facts[0].recorded_at if facts else None
         following = _Round(
-            [self._events.of_fact(one) for one in facts], self._record.log, {}, len(facts) == FACTS_BATCH
+            [self._events.of_fact(one) for one in facts], self._record.log, {}, len(facts) == self._limit
         )
         if facts:
             following.log = facts[-1].position
+        if following.more:  # small facts travel in large transactions, large ones in small
+            mean = sum(len(one.state) for one in facts) // len(facts)
+            self._limit = max(1, min(LARGEST_BATCH, BATCH_BYTES // (mean + 1)))
         for context, served in source.served().items():
             followed = self._record.views.get(context)
             if (
@@ -288,11 +290,13 @@ class Relay:
         if self._committing is None:
             return
         (committed, round_), self._committing = self._committing, None
-        try:
-            with operation("relay commit", position=round_.log):
-                committed.result(COMMIT_S)
-        except TimeoutError:
-            raise KafkaTimeoutError(f"no answer to a commit in {COMMIT_S:.0f} s") from None
+        began = time.monotonic()
+        with operation("relay commit", position=round_.log):
+            while not wait([committed], LOOK_S).done:
+                waited = time.monotonic() - began
+                if waited > (LAST_COMMIT_S if self._stopping.is_set() else COMMIT_S):
+                    raise KafkaTimeoutError(f"no answer to a commit in {waited:.0f} s")
+            committed.result()
         POSITION.set(round_.log)
         facts = sum(message.timestamp_ms is not None for message in round_.messages)
         PUBLISHED.labels("fact").inc(facts)

@@ -24,8 +24,9 @@ SERVED = """select b.context, b.build, b.version, b.position,
                    array(select p.position - 1 from fieldlog.parked p where p.build = b.build order by p.tenant_id)
               from fieldlog.views v join fieldlog.builds b using (build) order by b.context"""
 VIEWS = """select tablename from pg_tables where schemaname = %s and tablename not in ('changes', 'moved') order by 1"""
-# By tenant and view, as `changes` is indexed; `moved` says which tenants it is worth asking for. A change without data that
-# has a successor was forgotten, or came back: the successor is published instead.
+# By tenant and view, as `changes` is indexed; `moved` says which tenants it is worth asking for, and `offset 0` has each asked
+# for by himself, where a join would read all that is kept. A change without data that has a successor was forgotten, or came
+# back: the successor is published instead.
 CHANGES = """select c.tenant_id, c.view, c.position, c.key, c.data::text
     from {schema}.moved m
     left join unnest(%b, %b) h(tenant_id, position) on h.tenant_id = m.tenant_id
@@ -33,7 +34,7 @@ CHANGES = """select c.tenant_id, c.view, c.position, c.key, c.data::text
     cross join lateral (
         select * from {schema}.changes c
          where c.tenant_id = m.tenant_id and c.view = v.view and c.position > coalesce(h.position, %b) and c.position <= %b
-           and (c.data is not null or c.until is null)) c
+           and (c.data is not null or c.until is null) offset 0) c
     where m.position > coalesce(h.position, %b)
     order by c.position"""
 # What was so at a position, in the order of the primary key.

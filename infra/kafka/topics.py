@@ -16,7 +16,12 @@ CONTEXT_OF: Mapping[str, str] = {
     stream.name: context for context, streams in STREAMS_BY_CONTEXT.items() for stream in streams
 }
 LARGEST_RECORD = 16 * 2**20
-COMPACTED = {"cleanup.policy": "compact", "max.message.bytes": str(LARGEST_RECORD)}
+# What a person's row was before he was forgotten may be compacted after a day at the latest; else brokers may keep it for ever.
+COMPACTED = {
+    "cleanup.policy": "compact",
+    "max.compaction.lag.ms": "86400000",
+    "max.message.bytes": str(LARGEST_RECORD),
+}
 # The bookmark is written with every transaction and read at every start: it must stay short.
 BOOKMARK = {**COMPACTED, "segment.ms": "600000", "min.cleanable.dirty.ratio": "0.1"}
 KEPT = {

@@ -53,7 +53,7 @@ class KafkaNotThereError(SettingsError):
 
 
 class Kafka:
-    """A broker over a data directory; starting it again finds the topics of before, at the same address."""
+    """A broker over a data directory; starting it again finds the topics of before, at the same address if it is free."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory.resolve()
@@ -73,6 +73,8 @@ class Kafka:
         java, jars = find_java(), _jars(maven_url)
         if not self._properties.exists():
             self._format(java, jars)
+        elif not all(map(_is_free, self._ports())):
+            self._draft().rename(self._properties)
         with (self._directory / "kafka.log").open("ab") as lines:
             self._process = subprocess.Popen(
                 [java, *JVM, "-cp", jars, "kafka.Kafka", str(self._properties)],
@@ -89,7 +91,7 @@ class Kafka:
         """Return the broker's process, if it lives."""
         if self._process is not None:
             self._process.poll()  # so that one of ours that has ended is not taken for alive
-        with contextlib.suppress(FileNotFoundError, ValueError, psutil.NoSuchProcess, psutil.ZombieProcess):
+        with contextlib.suppress(FileNotFoundError, ValueError, psutil.Error):
             process = psutil.Process(int(self._pid.read_text()))
             if str(self._properties) in process.cmdline():
                 return process
@@ -111,18 +113,17 @@ class Kafka:
         process = self.process()
         if process is None:
             return
-        process.send_signal(number)
-        try:
-            process.wait(STOP_S)
-        except psutil.TimeoutExpired:
-            process.kill()
-            process.wait()
+        with contextlib.suppress(psutil.NoSuchProcess):  # it may end by itself meanwhile
+            process.send_signal(number)
+            try:
+                process.wait(STOP_S)
+            except psutil.TimeoutExpired:
+                process.kill()
+                process.wait()
 
     def _format(self, java: str, jars: str) -> None:
         self._directory.mkdir(parents=True, exist_ok=True)
-        port, controller = _free_ports(2)
-        draft = self._properties.with_suffix(".draft")
-        draft.write_text(PROPERTIES.format(port=port, controller=controller, directory=self._directory))
+        draft = self._draft()
         shutil.rmtree(self._directory / "logs", ignore_errors=True)
         cluster = uuid4().hex[:22]
         tool = [java, *JVM, "-cp", jars, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(draft)]
@@ -132,6 +133,17 @@ class Kafka:
                 f"Kafka's directory could not be made: {(done.stderr or done.stdout).strip()[-500:]}"
             )
         draft.rename(self._properties)  # last: what was not formatted to its end is formatted anew
+
+    def _draft(self) -> Path:
+        """Write properties with ports that are free, beside those that count."""
+        port, controller = _free_ports(2)
+        draft = self._properties.with_suffix(".draft")
+        draft.write_text(PROPERTIES.format(port=port, controller=controller, directory=self._directory))
+        return draft
+
+    def _ports(self) -> list[int]:
+        [listeners] = [line for line in self._properties.read_text().splitlines() if line.startswith("listeners=")]
+        return [int(listener.rpartition(":")[2]) for listener in listeners.split(",")]
 
     def _wait(self) -> None:
         host, _, port = self.bootstrap.partition(":")
@@ -192,6 +204,14 @@ def _fetch(maven_url: str, missing: Iterable[tuple[str, ...]], files: dict[str, 
                 fetched.result()
         except httpx.HTTPError as error:
             raise KafkaNotThereError(f"Kafka could not be fetched from {maven_url}: {error}") from error
+
+
+def _is_free(port: int) -> bool:
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True
 
 
 def _free_ports(count: int) -> list[int]:

@@ -12,9 +12,10 @@ from cloudevents.core.formats.json import JSONFormat
 from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import ConfigResource
 
-from infra.contract.asyncapi import asyncapi
+from infra.contract.asyncapi import asyncapi, views_of_topics
 from infra.contract.schemas import schemas
 from infra.kafka.clients import admin
+from infra.kafka.topics import Topics
 from infra.settings import Settings
 from read_api.events import live
 from tests.contract.validating import closed, wrong, wrong_in
@@ -80,3 +81,14 @@ def test_topics_are_made_as_they_are_described(settings: Settings) -> None:
             made = {key: one["value"] for key, one in found[name].items()}
             for key, value in described["topicConfiguration"].items():
                 assert made.get(key, "delete") == (",".join(value) if isinstance(value, list) else str(value))
+
+
+@pytest.mark.usefixtures("house")
+def test_what_a_row_was_before_it_was_forgotten_is_compacted_after_a_day(settings: Settings) -> None:
+    with relaying(settings):
+        wait_until_published(settings)
+    topics = [ConfigResource("TOPIC", name) for name in views_of_topics(Topics(settings.topic_prefix))]
+    with closing(admin(settings)) as asking:
+        [found] = asking.describe_configs(topics).values()
+    assert len(found) == len(topics)
+    assert {one["max.compaction.lag.ms"]["value"] for one in found.values()} == {str(24 * 3600 * 1000)}

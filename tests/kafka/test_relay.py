@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from contextlib import ExitStack, closing
 
 import httpx
 import psycopg
 import pytest
+from msgspec.structs import replace
 
-from infra.kafka.clients import admin
-from infra.kafka.record import Record, read_record
-from infra.kafka.relay import Relay, RelayError
-from infra.kafka.topics import Topics
-from infra.operate import resume
+from infra.kafka.clients import admin, producer
+from infra.kafka.record import KEY, NEAR, Record, RelayError, encode, read_record
+from infra.kafka.relay import Relay
+from infra.kafka.topics import TopicMaker, Topics
+from infra.operate import resume, status
 from infra.settings import Settings, SettingsError
 from infra.views.builds import ensure_builds, make_build
 from projections.catalog import CONTEXTS
@@ -40,7 +42,7 @@ from tests.views.house import (
     process,
     projecting,
     rows_of,
-    served_build,
+    served_schema,
     serving,
     wait_for,
     wait_until_folded,
@@ -72,7 +74,7 @@ def test_a_day_of_two_organisations_is_published(house: House, settings: Setting
 def test_what_does_not_fit_into_one_transaction_is_published_in_several(
     house: House, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for limit, most in {"FACTS_BATCH": 7, "LARGEST_BATCH": 7, "ROWS_BATCH": 3, "WINDOW": 5}.items():
+    for limit, most in {"FACTS_BATCH": 7, "ROWS_BATCH": 3, "WINDOW": 5}.items():
         monkeypatch.setattr(f"infra.kafka.relay.{limit}", most)
     Day(house.office()).whole()
     wait_until_folded(settings)
@@ -170,36 +172,39 @@ def test_a_new_version_of_a_view_has_a_topic_of_its_own_complete(settings: Setti
 
 
 def test_a_rebuild_of_the_same_version_takes_away_what_it_does_not_have(house: House, settings: Settings) -> None:
-    office, settings = house.office(), house.settings
-    register(office, "T1")
+    register(house.office(), "T1")
     wait_until_folded(settings)
+    ghost = f"update {served_schema(settings)}.changes set key = 'ghost' where view = 'trucks' and key = 'T1'"
+    rows_of(settings.need("projector_url"), ghost)
     with relaying(settings):
         wait_until_published(settings)
-    old = served_build(settings)
-    ghost = f"update trips_{old}.changes set key = 'ghost' where view = 'trucks' and key = 'T1'"
-    rows_of(settings.need("projector_url"), ghost)
+    assert rows(settings, ("trucks", TRIPS))["trucks"].keys() == {f"{TENANT}/ghost"}
     with psycopg.connect(settings.need("database_url"), autocommit=True) as owner:
-        first = int(make_build(owner, CONTEXTS["trips"]).rpartition("_")[2])
-        wait_until_served(settings, first)
-        with relaying(settings):
-            wait_until_published(settings)
-        rows_of(settings.need("projector_url"), ghost.replace(f"trips_{old}", f"trips_{first}"))
-        register(office, "T2")
-        wait_until_folded(settings)
-        with relaying(settings):
-            wait_until_published(settings)
+        made = int(make_build(owner, CONTEXTS["trips"]).rpartition("_")[2])
+    wait_until_served(settings, made)
+    with relaying(settings):
+        wait_until_published(settings)
     assert_topics_equal_tables(settings)
 
 
-def test_what_was_parked_is_published_once_it_is_readmitted(settings: Settings) -> None:
-    with serving(settings) as house, relaying(settings):
+@pytest.mark.parametrize("following", [False, True], ids=["before it began", "while it follows"])
+def test_what_was_parked_is_published_once_it_is_readmitted(settings: Settings, following: bool) -> None:
+    with serving(settings) as house, ExitStack() as relay:
         ours, theirs = house.office(), house.office(NEIGHBOUR)
         register(ours, "T1")
+        if following:
+            relay.enter_context(relaying(settings))
+            with projecting(settings):
+                wait_until_folded(settings)
+                wait_until_published(settings)
         with projecting(settings, stumbling(fails)):
             register(ours, "T2", POISON)
             register(ours, "T3")
             register(theirs, "T4")
+            register(theirs, "T5", POISON)
             wait_until_folded(settings)
+            if not following:
+                relay.enter_context(relaying(settings))
             wait_until_published(settings)
         trucks = {key.rpartition("/")[2] for key in rows(settings, ("trucks", TRIPS))["trucks"]}
         assert trucks == {"T1", "T4"}
@@ -209,6 +214,25 @@ def test_what_was_parked_is_published_once_it_is_readmitted(settings: Settings) 
             wait_until(settings, lambda record: not record.views["trips"].held)
     assert_topics_equal_tables(settings)
     assert_every_fact_once_and_in_order(settings)
+
+
+def test_what_came_before_a_park_is_published_by_a_relay_that_was_behind(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("infra.kafka.relay.WINDOW", 2)
+    with serving(settings) as house:
+        office = house.office()
+        with projecting(settings, stumbling(fails)):
+            with relaying(settings):
+                wait_until_published(settings)
+            for number in range(4):
+                register(office, f"T{number}")
+                wait_until_folded(settings)
+            register(office, "T9", POISON)
+            wait_until_folded(settings)
+            with relaying(settings):
+                wait_until_published(settings)
+    assert_topics_equal_tables(settings)
 
 
 def wait_until(settings: Settings, so: object) -> None:
@@ -251,6 +275,72 @@ def test_topics_without_a_record_stop_the_relay_with_a_sentence(house: House, se
     )
     assert said.returncode == 1
     assert f"{topics.relay} does not say until which position" in " ".join(said.stderr.split())
+
+
+def write_record(settings: Settings, value: bytes | None, *, commit: bool, times: int = 1) -> None:
+    """Write to the topic of the relay's record what a relay that ended, or a stranger, may leave there."""
+    topics = Topics(settings.topic_prefix)
+    with closing(admin(settings)) as making:
+        TopicMaker(making, topics, settings).ensure([topics.relay])
+    with closing(producer(settings, topics.relay)) as writing:
+        writing.init_transactions()
+        for _ in range(times):
+            writing.begin_transaction()
+            writing.send(topics.relay, value=value, key=KEY).get(timeout=10)
+            writing.commit_transaction() if commit else writing.abort_transaction()
+
+
+def test_a_first_record_that_was_undone_is_written_again(settings: Settings) -> None:
+    write_record(settings, encode(Record()), commit=False)
+    with relaying(settings):
+        wait_until_published(settings)
+
+
+def test_a_record_that_was_undone_counts_for_nothing(settings: Settings) -> None:
+    write_record(settings, encode(Record(log=7)), commit=True)
+    write_record(settings, encode(Record(log=8)), commit=False, times=NEAR)
+    assert read_record(settings) == Record(log=7)
+
+
+@pytest.mark.parametrize("value", [b"hello", b'{"log": "all"}', None])
+def test_a_record_that_no_relay_wrote_stops_the_relay_with_a_sentence(settings: Settings, value: bytes | None) -> None:
+    write_record(settings, value, commit=True)
+    with pytest.raises(RelayError, match="holds at offset 0 what no relay of this version wrote"):
+        Relay(settings).run()
+    assert "holds at offset 0" in status(settings)["relay"]["unknown"]
+
+
+def test_a_record_in_several_partitions_stops_the_relay_with_a_sentence(settings: Settings) -> None:
+    admin(settings).create_topics({Topics(settings.topic_prefix).relay: {"num_partitions": 2, "replication_factor": 1}})
+    with pytest.raises(RelayError, match="must have one partition, but has 2"):
+        Relay(settings).run()
+
+
+def test_positions_at_which_no_row_changed_are_passed_at_once(
+    house: House, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("infra.kafka.relay.WINDOW", 2)
+    monkeypatch.setattr("infra.kafka.relay.QUIET_S", float("inf"))
+    with relaying(settings):
+        wait_until(settings, lambda record: record.views.keys() == CONTEXTS.keys())
+    for number in range(10):
+        register(house.office(), f"T{number}")
+    wait_until_folded(settings)
+    with relaying(settings):
+        wait_until(settings, lambda record: record.views["tenants"].position >= head(settings) - 2)
+
+
+def test_a_fill_that_was_cut_short_is_begun_anew(house: House, settings: Settings) -> None:
+    register(house.office(), "T1")
+    wait_until_folded(settings)
+    with relaying(settings):
+        record = wait_until_published(settings)
+    cut = Record(record.log, {name: replace(one, complete=False) for name, one in record.views.items()})
+    write_record(settings, encode(cut), commit=True)
+    with relaying(settings):
+        wait_until_published(settings)
+    assert_topics_equal_tables(settings)
+    assert_every_fact_once_and_in_order(settings)
 
 
 def test_topics_of_another_log_stop_the_relay_with_a_sentence(house: House, settings: Settings) -> None:

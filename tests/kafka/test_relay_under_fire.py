@@ -13,12 +13,14 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 import pytest
+from psutil import Process
 
 from infra.kafka.record import read_record
 from infra.local.kafka import Kafka
 from infra.local.postgres import Postgres
+from infra.local.supervisor import LAST_WORK_S
 from infra.settings import Settings
-from tests.conftest import own_kafka
+from tests.conftest import NEIGHBOUR, own_kafka
 from tests.kafka.conftest import publishing_to
 from tests.kafka.published import (
     assert_every_fact_once_and_in_order,
@@ -135,3 +137,22 @@ def test_a_relay_that_begins_while_kafka_is_away_publishes_once_it_is_there(sett
         wait_for(settings.need("projector_url"), lambda _: head(settings) > 50)
         kafka.start(settings.maven_url)
         wait_for_progress(settings, head(settings))
+
+
+@pytest.mark.parametrize("ends", [Process.suspend, Process.kill], ids=["hangs", "is gone"])
+def test_a_relay_that_is_told_to_stop_ends_though_no_broker_answers(
+    settings: Settings, kafka: Kafka, ends: Callable[[Process], None]
+) -> None:
+    with open_house(settings) as house, process(settings, "relay") as relay:
+        house.office()
+        wait_until_published(settings)
+        broker = kafka.process()
+        assert broker is not None
+        ends(broker)
+        try:
+            house.office(NEIGHBOUR)
+            wait_until_folded(settings)
+            relay.process.terminate()
+            assert relay.process.wait(LAST_WORK_S) == 0
+        finally:
+            broker.resume() if kafka.running() else kafka.start(settings.maven_url)
