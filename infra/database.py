@@ -29,6 +29,9 @@ OPTIONS: dict[str, Any] = {
     "prepare_threshold": 0,
     "options": "-c timezone=UTC",
     "tcp_user_timeout": 5_000,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
 }
 
 

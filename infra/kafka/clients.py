@@ -16,6 +16,8 @@ from infra.settings import Settings, SettingsError
 PATIENCE_MS = 10_000
 # A second of silence from a broker that is there is long; the relay then begins anew rather than wait.
 REQUEST_MS = 5_000
+# All rows of a large organisation may come at one position, and then travel in one transaction.
+DELIVERY_MS = 120_000
 
 
 def _common(settings: Settings, request_ms: int = PATIENCE_MS) -> dict[str, Any]:
@@ -39,8 +41,8 @@ def producer(settings: Settings, transactional_id: str) -> KafkaProducer:
         batch_size=256 * 1024,
         max_request_size=LARGEST_RECORD,
         max_block_ms=PATIENCE_MS,
-        delivery_timeout_ms=2 * PATIENCE_MS,
-        transaction_timeout_ms=3 * PATIENCE_MS,
+        delivery_timeout_ms=DELIVERY_MS,
+        transaction_timeout_ms=DELIVERY_MS + 6 * PATIENCE_MS,
         retry_backoff_ms=5,
         allow_auto_create_topics=False,
         metrics_enabled=False,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import Future, wait
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -23,6 +23,7 @@ from kafka.errors import KafkaError, KafkaTimeoutError
 from opentelemetry.trace import SpanKind
 from prometheus_client import Counter, Gauge
 
+from domain.catalog import STREAMS_BY_CONTEXT
 from infra import tracing
 from infra.database import Connection, connect
 from infra.kafka.clients import admin, producer
@@ -40,11 +41,11 @@ log = logging.getLogger(__name__)
 
 LEASE = 730523
 FACTS_BATCH, LARGEST_BATCH, BATCH_BYTES = 1_000, 5_000, 8 * 2**20
-ROWS_BATCH, WINDOW = 2_000, 2_000
+ROWS_BATCH, WINDOW, MOST_MESSAGES = 2_000, 2_000, 10_000
 WAIT_S, PAUSE_S, QUIET_S = 1.0, 0.5, 1.0
 # Under load, a transaction for every few facts would cost more than it hastens.
 PACE_S = 0.01
-COMMIT_S, LAST_COMMIT_S, LOOK_S = 30.0, 3.0, 0.1
+COMMIT_S, LAST_COMMIT_S, LOOK_S = 120.0, 3.0, 0.1
 PUBLISHED = Counter("relay_published_total", "Records published to Kafka", ["kind"])
 POSITION = Gauge("relay_position", "Every fact until here is published")
 WORKS = Gauge("relay_works", "1: this process publishes; 0: it stands by")
@@ -145,11 +146,11 @@ class Relay:
                 self._oldest = source.recorded_after(self._record.log) if self._known else self._since
             with closing(admin(self._settings)) as making, _producer(self._settings, self._topics.relay) as publishing:
                 self._maker = TopicMaker(making, self._topics, self._settings)
-                self._maker.ensure(self._all_topics())
+                made = self._maker.ensure(self._all_topics())
                 self._publishing, self._committing = publishing, None
                 self._fills.clear()
                 self._limit = FACTS_BATCH
-                self._record, self._known = self._where_it_stopped(), True
+                self._record, self._known = self._without_deleted(self._where_it_stopped(), made), True
                 self._follow(listener)
                 self._settle()
 
@@ -188,6 +189,25 @@ class Relay:
                 "these topics are of another log; set FIELDLOG_TOPIC_PREFIX, or restore the log"
             )
         return record
+
+    def _without_deleted(self, record: Record, made: Collection[str]) -> Record:
+        """Return the record without views whose topics had to be made: their rows are published anew. Raises RelayError if
+        facts are missing.
+        """
+        with self._source as source:
+            for context, streams in STREAMS_BY_CONTEXT.items():
+                topic = self._topics.facts(context)
+                if topic in made and source.has_facts([stream.name for stream in streams], record.log):
+                    raise RelayError(
+                        f"{topic} was not there, though facts until position {record.log} are published: it was deleted. "
+                        f"Delete all topics, {self._topics.relay} too, to have all of it published anew"
+                    )
+        kept = {
+            context: followed
+            for context, followed in record.views.items()
+            if not any(self._topics.view(one.name, followed.version) in made for one in CONTEXTS[context].views)
+        }
+        return Record(record.log, kept)
 
     def _follow(self, listener: Connection) -> None:
         while not self._stopping.is_set():
@@ -245,12 +265,16 @@ class Relay:
             message = self._events.of_row(row, followed.version)
             fill.stale[message.topic].discard(message.key)
             following.messages.append(message)
-        if len(rows) == ROWS_BATCH:
+        if rows:
             fill.last = rows[-1][:4]
+        if len(rows) == ROWS_BATCH:
             return followed
         for view in source.views(context, served.build):
-            for key in fill.stale[self._topics.view(view, followed.version)]:
-                tenant, _, row_key = key.decode().partition("/")
+            stale = fill.stale[self._topics.view(view, followed.version)]
+            while stale:
+                if len(following.messages) >= MOST_MESSAGES:
+                    return followed  # more of them in the next transaction; no more rows are found then
+                tenant, _, row_key = stale.pop().decode().partition("/")
                 gone = ChangedRow(UUID(tenant), view, followed.position, row_key, None)
                 following.messages.append(self._events.of_row(gone, followed.version))
         del self._fills[context]

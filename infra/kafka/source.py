@@ -84,6 +84,11 @@ class Source:
         row = self._connection.execute("select fieldlog.head()").fetchone()
         return int(row[0]) if row is not None else 0
 
+    def has_facts(self, streams: Sequence[str], upto: int) -> bool:
+        """Say whether there is a fact of these streams until a position."""
+        statement = "select from fieldlog.log where notification_id <= %s and stream = any(%s) limit 1"
+        return self._connection.execute(statement, [upto, list(streams)]).fetchone() is not None
+
     def served(self) -> dict[str, Served]:
         """Return the build of each context that readers see."""
         return {

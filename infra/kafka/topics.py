@@ -63,12 +63,13 @@ class TopicMaker:
         self._admin, self._topics, self._settings = admin, topics, settings
         self._known: set[str] = set(admin.list_topics())
 
-    def ensure(self, names: Iterable[str]) -> None:
-        """Make those of these topics that are not there."""
+    def ensure(self, names: Iterable[str]) -> list[str]:
+        """Make those of these topics that are not there; return them."""
         missing = [name for name in dict.fromkeys(names) if name not in self._known]
         if missing:
             self._admin.create_topics({name: self._options(name) for name in missing}, wait_for_metadata=True)
             self._known |= {*missing}
+        return missing
 
     def _options(self, name: str) -> dict[str, object]:
         bookmark = name == self._topics.relay

@@ -343,6 +343,35 @@ def test_a_fill_that_was_cut_short_is_begun_anew(house: House, settings: Setting
     assert_every_fact_once_and_in_order(settings)
 
 
+def test_a_topic_of_facts_that_was_deleted_stops_the_relay_with_a_sentence(house: House, settings: Settings) -> None:
+    register(house.office(), "T1")
+    with relaying(settings):
+        wait_until_published(settings)
+    delete(settings, Topics(settings.topic_prefix).facts("trips"))
+    with pytest.raises(RelayError, match=r"facts.trips was not there, though facts until position \d+ are published"):
+        Relay(settings).run()
+
+
+def test_a_topic_of_rows_that_was_deleted_is_filled_again(house: House, settings: Settings) -> None:
+    Day(house.office()).begin()
+    wait_until_folded(settings)
+    with relaying(settings):
+        wait_until_published(settings)
+    delete(settings, Topics(settings.topic_prefix).view("drivers", TRIPS))
+    with relaying(settings):
+        wait_for(settings.need("projector_url"), lambda _: rows(settings, ("drivers", TRIPS))["drivers"])
+        wait_until_published(settings)
+    assert_topics_equal_tables(settings)
+    assert_every_fact_once_and_in_order(settings)
+
+
+def delete(settings: Settings, topic: str) -> None:
+    """Delete a topic, and wait until it is gone."""
+    with closing(admin(settings)) as making:
+        making.delete_topics([topic])
+        wait_for(settings.need("projector_url"), lambda _: topic not in making.list_topics())
+
+
 def test_topics_of_another_log_stop_the_relay_with_a_sentence(house: House, settings: Settings) -> None:
     register(house.office(), "T1")
     with relaying(settings):
