@@ -240,7 +240,7 @@ def secrets() -> None:
 
 @app.command()
 def describe(as_json: Json = False) -> None:
-    """Print the whole system from its catalogs: streams, commands, facts, refusals, roles and views."""
+    """Print the whole system from its catalogs: streams, commands, facts, refusals, roles, views and topics."""
     from infra.describe import describe as described
 
     document = described()

@@ -1,4 +1,4 @@
-"""The whole system in one document, from the catalogs: every stream, verb, fact, refusal, role and view."""
+"""The whole system in one document, from the catalogs: every stream, verb, fact, refusal, role, view and topic."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Any
 
 from commands.catalog import COMMANDS
 from commands.reactions import TIMERS, reactions
-from domain.catalog import STREAMS
+from domain.catalog import STREAMS, STREAMS_BY_CONTEXT
 from domain.kernel import COMMON_FACTS
+from infra.kafka.topics import Topics
 from projections.catalog import CONTEXTS
 
 
@@ -58,4 +59,19 @@ def describe() -> Mapping[str, Any]:
             }
             for context in CONTEXTS.values()
         },
+        "topics": _topics(Topics()),
     }
+
+
+def _topics(topics: Topics) -> Mapping[str, str]:
+    """Return what each topic carries."""
+    facts = {
+        topics.facts(context): f"facts of {', '.join(stream.name for stream in streams)}"
+        for context, streams in STREAMS_BY_CONTEXT.items()
+    }
+    rows = {
+        topics.view(view.name, context.version): f"rows of {view.name}"
+        for context in CONTEXTS.values()
+        for view in context.views
+    }
+    return {**facts, **rows, topics.relay: "how far all of it is published"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from uuid import uuid4
 
 import httpx
 import psycopg
@@ -70,12 +71,13 @@ def stored_traceparents(database: Database) -> list[str]:
 
 
 @pytest.mark.usefixtures("soon")
-def test_one_trace_leads_from_the_caller_to_the_rows_that_readers_see(
-    given: dict[str, str], settings: Settings, database: Database
+def test_one_trace_leads_from_the_caller_to_the_rows_that_readers_see_and_to_kafka(
+    given: dict[str, str], settings: Settings, database: Database, broker: str
 ) -> None:
+    kafka = {"KAFKA_BOOTSTRAP_SERVERS": broker, "RELAY_URL": database.relay, "TOPIC_PREFIX": f"test-{uuid4()}"}
     with collecting() as collector:
-        given |= {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}
-        with started("projector", **given), writing(given, settings) as office:
+        given |= kafka | {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}
+        with started("projector", **given), started("relay", **given), writing(given, settings) as office:
             office.ask(f"/tenants/{TENANT}/open", OPEN, traceparent=UNSAMPLED)
             body = {"number": "7", "plate": "x"}
             receipt = office.ask("/trucks/T1/register", body, traceparent=SAMPLED).json()
@@ -97,6 +99,9 @@ def test_one_trace_leads_from_the_caller_to_the_rows_that_readers_see(
             folded = collector.wait_for("project trips", link=here)
             assert folded.service == "fieldlog-projector"
             assert folded.attributes["event.position"] >= receipt["position"]
+            published = collector.wait_for("relay publish", link=here)
+            assert (published.service, published.attributes["messaging.system"]) == ("fieldlog-relay", "kafka")
+            assert published.attributes["event.position"] >= receipt["position"]
     assert stored_traceparents(database) == [f"00-{TRACE}-{request.id}-01"]
     traces = {span.trace for span in collector.spans} | {trace for span in collector.spans for trace, _ in span.links}
     assert UNSAMPLED.split("-")[1] not in traces, "what the caller does not sample is not collected"
