@@ -142,4 +142,6 @@ def _complaint(line: str, *, last: bool) -> str | None:
         return line if failed and said["status"] != httpx.codes.SERVICE_UNAVAILABLE else None
     if said.get("logger") == "uvicorn.error" and ("psycopg" in said["event"] or NOT_STARTED in said["event"]):
         return None  # its database was away when it started
+    if str(said.get("logger")).startswith("kafka."):
+        return None  # what comes of a lost connection to Kafka, the relay says itself
     return line if said.get("level") in ("error", "critical") or "exception" in said else None

@@ -14,7 +14,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,7 +53,7 @@ PROCESSES: Mapping[str, str] = {
 # Nobody is told to wait but who asks for too much (load.Greedy); locks are lost soon; an end need not wait for proxies.
 SETTINGS: Mapping[str, str] = {
     "FIELDLOG_LIMIT_REQUESTS": "100000",
-    "FIELDLOG_LIMIT_POINTS": "10000",
+    "FIELDLOG_LIMIT_POINTS": "6000",
     "FIELDLOG_LIMIT_WINDOW_SECONDS": "60",
     "FIELDLOG_LOCK_SECONDS": "2",
     "FIELDLOG_KAFKA_PARTITIONS": "2",
@@ -79,28 +79,43 @@ class Part(Protocol):
 
 
 class Broker:
-    """The Kafka of the system."""
+    """The Kafka of the system. It takes its time to start, in which other things happen."""
 
     def __init__(self, kafka: Kafka, maven_url: str) -> None:
         self._kafka, self._maven_url = kafka, maven_url
+        self._starts = ThreadPoolExecutor(1, "kafka starts")
+        self._starting: Future[bool] | None = None
 
     def start(self) -> None:
-        """Start it."""
-        self._kafka.start(self._maven_url)
+        """Begin to start it."""
+        self._starting = self._starts.submit(self._kafka.start, self._maven_url)
+
+    def wait(self) -> None:
+        """Wait until it has started. Raises KafkaNotThereError."""
+        if self._starting is not None:
+            self._starting.result()
 
     def kill(self) -> None:
         """Kill it as a power cut would."""
+        self.wait()
         self._kafka.kill()
 
     def end(self) -> None:
         """Tell it to end."""
+        self.wait()
         self._kafka.stop()
 
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal."""
+        self.wait()
         process = self._kafka.process()
         assert process is not None, "Kafka ended by itself"
         process.send_signal(number)
+
+    def close(self) -> None:
+        """Kill it for good."""
+        self._starts.shutdown()
+        self._kafka.kill()
 
 
 class Memory:
@@ -332,22 +347,20 @@ def _is_ready(url: str) -> bool:
         return False
 
 
-def _started(home: Home) -> Broker | None:
-    """Start the database, Redis and Kafka; None: there is no Kafka here, and that is said."""
-    broker = Broker(home.kafka, Settings.from_environment().maven_url)
-    with ThreadPoolExecutor(1) as beside:
-        kafka = beside.submit(broker.start)
-        home.redis.start()
-        home.postgres.start()
-        home.postgres.make_database()
-        try:
-            kafka.result()
-        except KafkaNotThereError as error:
-            if os.environ.get("CI"):
-                raise
-            warnings.warn(f"NOT SHOWN HERE: Kafka and its relays under faults. {error}", stacklevel=2)
-            return None
-    return broker
+def _started(home: Home, broker: Broker) -> bool:
+    """Start the database, Redis and Kafka. False: there is no Kafka here, and that is said."""
+    broker.start()
+    home.redis.start()
+    home.postgres.start()
+    home.postgres.make_database()
+    try:
+        broker.wait()
+    except KafkaNotThereError as error:
+        if os.environ.get("CI"):
+            raise
+        warnings.warn(f"NOT SHOWN HERE: Kafka and its relays under faults. {error}", stacklevel=2)
+        return False
+    return True
 
 
 @contextmanager
@@ -355,15 +368,16 @@ def cluster(directory: Path) -> Iterator[Cluster]:
     """Make a whole system in a directory and run it until the end of the block."""
     directory.chmod(0o755)
     home = Home(directory / "data")
+    broker = Broker(home.kafka, Settings.from_environment().maven_url)
     try:
-        broker = _started(home)
+        has_kafka = _started(home, broker)
         with Ways(sockets_of(home)).running() as ways:
-            made = Cluster(directory, ways, home, broker)
+            made = Cluster(directory, ways, home, broker if has_kafka else None)
             prepare(made.settings)
             with made.running():
                 yield made
     finally:
-        home.kafka.kill()
+        broker.close()
         if home.redis.process is not None:
             home.redis.stop()
         if home.postgres.running():

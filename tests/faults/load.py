@@ -28,8 +28,8 @@ from tests.views.past import OldDay, Past, past
 OPEN = {"name": "Eco-Haul", "time_zone": "Europe/Ljubljana", "currency": "EUR"}
 HOT, NUMBERS, DRIVERS = 3, 400, 2
 PACE_S = 0.08
-OLD_EVERY_S, GREEDY_EVERY_S = 7.0, 0.3
-MANY_FIXES = 1_000
+OLD_EVERY_S, GREEDY_EVERY_S = 7.0, 0.2
+MANY_FIXES = 500
 LONG, SHORT = {"gps_days": 3_650}, {"gps_days": 30}
 Step = Callable[[], None]
 

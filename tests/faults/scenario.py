@@ -119,8 +119,8 @@ class Scenario:
         outside.redis_holds_nothing_for_ever(system.settings)
         if "kafka" in system.targets:
             outside.kafka_has_what_is_here(system.settings)
-        assert load.greedy.refused, "who asked for too much was never told to wait"
         assert ledger.wrong == [], ledger.wrong[:20]
+        assert load.greedy.refused, "who asked for too much was never told to wait"
         self._say(f"{len(ledger.granted)} locks were given, {len(ledger.saved)} saves under them carried out")
         self._say(
             f"{len(rows)} facts, {len(load.archivist.tenants)} organisations of long ago, followers begun "
