@@ -24,8 +24,8 @@ import httpx
 import psutil
 import redis
 from psycopg.conninfo import conninfo_to_dict
-from uvicorn.main import STARTUP_FAILURE
 
+from infra.ending import BROKEN_OFF
 from infra.local.home import Home
 from infra.local.kafka import Kafka, KafkaNotThereError
 from infra.local.postgres import NotStartedError
@@ -189,10 +189,9 @@ class Process:
         self.wanted = True
 
     def look(self) -> None:
-        """Note if it has ended by itself, and start it again then. A read API whose database is away may not have started."""
+        """Note if it has ended by itself, and start it again then."""
         if self.wanted and self._process is not None and self._process.poll() is not None:
-            if self._process.returncode != STARTUP_FAILURE:
-                self.unexpected.append(f"{self.name} ended with {self._process.returncode} in life {self.lives}")
+            self.unexpected.append(f"{self.name} ended with {self._process.returncode} in life {self.lives}")
             self.start()
 
     def signal(self, number: signal.Signals) -> None:
@@ -216,7 +215,7 @@ class Process:
         assert self._process is not None
         try:
             code = self._process.wait(LAST_WORK_S)
-            if code not in (0, -signal.SIGTERM):
+            if code not in (0, -signal.SIGTERM, BROKEN_OFF):
                 self.unexpected.append(f"{self.name} was told to end, and ended with {code} in life {self.lives}")
         except subprocess.TimeoutExpired:
             self.unexpected.append(f"{self.name} was told to end, and did not in {LAST_WORK_S:.0f} s")
