@@ -13,7 +13,7 @@ import httpx
 from tests.faults.ledger import Client, Granted, Ledger, Saved
 
 RECORDS = ("edited-0", "edited-1")
-LOCKED, STALE = httpx.codes.LOCKED, httpx.codes.PRECONDITION_FAILED
+LOCKED, STALE, LATER = httpx.codes.LOCKED, httpx.codes.PRECONDITION_FAILED, httpx.codes.CONFLICT
 Record = tuple[UUID, str]
 
 
@@ -59,7 +59,7 @@ class Editor:
         rate = {"rate": {"amount_minor": self._dice.randrange(10**9), "currency": "EUR", "unit": "m3"}}
         headers = {"Lock-Token": str(token)} | ({"If-Match": f'"{self._versions.get(id, 1)}"'} if matched else {})
         asked = time.monotonic()
-        answer = self._writer.tell(f"/sites/{id}/change-rate", rate, LOCKED, STALE, **headers)
+        answer = self._writer.tell(f"/sites/{id}/change-rate", rate, LOCKED, STALE, LATER, **headers)
         document = answer.json()
         if answer.status_code == STALE:
             self._versions[id] = document["current_version"]
