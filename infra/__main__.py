@@ -128,6 +128,7 @@ def projector(
 def reactor() -> None:
     """Ask what facts and timers lead to."""
     from commands.reactions import TIMERS, reactions
+    from infra.ending import LAST_WORK_S, end_within
     from infra.reactor import Reactor
     from infra.tracing import exporting
     from infra.web.drain import DRAIN
@@ -140,12 +141,15 @@ def reactor() -> None:
     async def run() -> None:
         running = Reactor(settings, reactions(settings.site_radius_m), TIMERS)
 
-        def stop() -> None:
-            DRAIN.begin()
-            running.stop()
+        loop = asyncio.get_running_loop()
+
+        def ask_to_stop(*_: object) -> None:
+            end_within(LAST_WORK_S)  # here and not in the loop, which may wait for the database
+            loop.call_soon_threadsafe(DRAIN.begin)
+            loop.call_soon_threadsafe(running.stop)
 
         for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, stop)
+            signal.signal(number, ask_to_stop)
         with (
             exporting(settings, "reactor"),
             side_door(settings, "reactor_port", settings.need("projector_url"), running.health),
@@ -346,10 +350,12 @@ def demo() -> None:
 
 
 def _on_signals(stop: Any) -> None:
+    from infra.ending import LAST_WORK_S, end_within
     from infra.web.drain import DRAIN
 
     def ask_to_stop(*_: object) -> None:
         DRAIN.begin()
+        end_within(LAST_WORK_S)
         threading.Thread(target=stop).start()  # not in the handler: the main thread may hold what stop waits for
 
     for number in (signal.SIGINT, signal.SIGTERM):

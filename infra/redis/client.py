@@ -27,7 +27,8 @@ PAUSE_S = 0.25
 LISTEN_S = 2.0
 MOST_TOGETHER = 500
 LOSSES = Counter("redis_losses_total", "How often Redis did not answer in time after it had answered")
-FAILURES = (RedisError, OSError, TimeoutError)
+# uvloop says RuntimeError of a connection that has just closed, and redis-py passes it on.
+FAILURES = (RedisError, OSError, TimeoutError, RuntimeError)
 
 
 class AwayError(Exception):

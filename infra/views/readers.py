@@ -209,7 +209,6 @@ async def open_readers(settings: Settings) -> AsyncIterator[Readers]:
     url = settings.need("reader_url")
     async with pool_async(url, "fieldlog read", CONNECTIONS) as pool:
         readers = Readers(pool)
-        await readers.refresh()
         refreshing: set[asyncio.Task[None]] = set()
 
         async def refreshed() -> None:
@@ -235,5 +234,6 @@ async def open_readers(settings: Settings) -> AsyncIterator[Readers]:
             readers.missed()
             refresh()
 
+        await refreshed()
         async with Listener(url, channels, missed):
             yield readers

@@ -18,13 +18,14 @@ import uvicorn
 from fastapi import FastAPI
 
 from infra.database import MIGRATION_NAMES, pool_async
+from infra.ending import end_within
 from infra.settings import Settings, SettingsError, variable
 from infra.web.drain import DRAIN
 from infra.web.framework import Health, edged, framework
 from infra.web.logs import configure
 from infra.web.tokens import Keys
 
-LAST_ANSWERS_S = 10
+LAST_ANSWERS_S, LAST_WORDS_S = 10, 3
 # Longer than proxies keep connections to us (nginx and most load balancers: 60 s), so that it is they who close them: a
 # connection that we close just as a request arrives on it is a request that fails.
 KEEP_ALIVE_S = 75
@@ -48,6 +49,7 @@ class Server(uvicorn.Server):
         loop = asyncio.get_running_loop()
         self._hurries = sig == signal.SIGINT or DRAIN.begun
         seconds = 0.0 if self._hurries else self._drain_seconds
+        end_within(seconds + LAST_ANSWERS_S + LAST_WORDS_S if self.started else 0.0)
         loop.call_soon_threadsafe(DRAIN.begin, seconds)
         loop.call_soon_threadsafe(loop.call_later, seconds, super().handle_exit, sig, frame)
 

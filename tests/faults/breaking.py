@@ -19,34 +19,34 @@ DUTY_S = 0.02
 @contextmanager
 def killed(cluster: Cluster, name: str, _: random.Random) -> Iterator[None]:
     """A process is killed, and started again later."""
-    process = cluster.processes[name]
-    process.kill()
+    part = cluster.parts[name]
+    part.kill()
     try:
         yield
     finally:
-        process.start()
+        part.start()
 
 
 @contextmanager
 def ended(cluster: Cluster, name: str, _: random.Random) -> Iterator[None]:
     """A process is told to end, as at a deploy, and started again later."""
-    process = cluster.processes[name]
-    process.end()
+    part = cluster.parts[name]
+    part.end()
     try:
         yield
     finally:
-        process.start()
+        part.start()
 
 
 @contextmanager
 def stopped(cluster: Cluster, name: str, _: random.Random) -> Iterator[None]:
     """A process stands still."""
-    process = cluster.processes[name]
-    process.signal(signal.SIGSTOP)
+    part = cluster.parts[name]
+    part.signal(signal.SIGSTOP)
     try:
         yield
     finally:
-        process.signal(signal.SIGCONT)
+        part.signal(signal.SIGCONT)
 
 
 @contextmanager
@@ -137,10 +137,21 @@ def database_frozen(cluster: Cluster, _: str, __: random.Random) -> Iterator[Non
                 one.resume()
 
 
+@contextmanager
+def flushed(cluster: Cluster, _: str, __: random.Random) -> Iterator[None]:
+    """Redis loses everything that it holds."""
+    cluster.memory.flush()
+    yield
+
+
 OF_PROCESSES: Sequence[Fault] = (killed, killed, ended, stopped, starved, slowed, cut_off, cut)
 # Another service joins with a line here, and with its start and stop in the cluster.
 TARGETS: Mapping[str, Sequence[Fault]] = {
     **dict.fromkeys(PROCESSES, OF_PROCESSES),
+    "kafka": (killed, ended, stopped, stopped, starved),
+    "redis": (killed, ended, stopped, starved, flushed, flushed),
     "database": (database_killed, database_restarted, database_hurt, database_frozen),
 }
-OFTEN = {"database": 4}
+OFTEN = {"kafka": 2, "redis": 3, "database": 4}
+# Without these, everybody still reads and writes.
+DISPENSABLE = frozenset({"kafka", "redis", "relay-1", "relay-2"})

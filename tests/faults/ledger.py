@@ -23,6 +23,7 @@ PATIENCE_S = 8.0  # longer than that of the write API, so that nothing is asked 
 LONGEST_S = 90.0
 PAUSE_S = 0.1
 TOKEN_HOURS = 24.0
+COME_BACK = {httpx.codes.SERVICE_UNAVAILABLE, httpx.codes.TOO_MANY_REQUESTS}
 Document = dict[str, Any]
 
 
@@ -38,6 +39,26 @@ class Told(NamedTuple):
     whole: bool = False
 
 
+class Granted(NamedTuple):
+    """A lock that was given to somebody at a place, and when he asked and was answered (seconds of this process)."""
+
+    record: tuple[UUID, str]
+    holder: tuple[str, str]
+    token: int
+    asked: float
+    answered: float
+
+
+class Saved(NamedTuple):
+    """A save under a lock that was carried out: its place in the log, when it was first asked for, whether with If-Match."""
+
+    record: tuple[UUID, str]
+    token: int
+    asked: float
+    position: int
+    matched: bool
+
+
 @dataclass
 class Ledger:
     """What all clients were told, together."""
@@ -45,6 +66,8 @@ class Ledger:
     told: list[Told] = field(default_factory=list)
     statuses: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
+    granted: list[Granted] = field(default_factory=list)
+    saved: list[Saved] = field(default_factory=list)
     fixes: Counter[tuple[UUID, str]] = field(default_factory=Counter)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -101,9 +124,13 @@ class Client:
 
     def ask(self, path: str, body: Document | None = None, *allowed: int, at: str | None = None) -> Document | None:
         """Send a command; return its receipt, None if it was refused. Other statuses than 200 must be allowed."""
+        answer = self.tell(path, body, *allowed, **({"Occurred-At": at} if at else {}))
+        return answer.json() if answer.status_code == httpx.codes.OK else None
+
+    def tell(self, path: str, body: Document | None = None, *allowed: int, **headers: str) -> httpx.Response:
+        """Send a command; return its definite answer."""
         key = str(uuid4())
-        headers = {"Idempotency-Key": f'"{key}"'} | ({"Occurred-At": at} if at else {})
-        answer = self.insist("POST", path, json=body or {}, headers=headers)
+        answer = self.insist("POST", path, json=body or {}, headers={"Idempotency-Key": f'"{key}"', **headers})
         assert answer is not None
         _, stream, id, _ = path.split("/")
         receipt = answer.json() if answer.status_code == httpx.codes.OK else None
@@ -111,7 +138,7 @@ class Client:
         self.ledger.note(Told(command_id, self.tenant, stream, id, answer.status_code, receipt))
         if answer.status_code not in (httpx.codes.OK, *allowed):
             self.ledger.object(f"POST {path}: {answer.status_code} {answer.text}")
-        return receipt
+        return answer
 
     def ask_all(self, items: Sequence[Document], *, atomic: bool) -> None:
         """Send commands as a batch, again until each of them has a definite answer."""
@@ -145,5 +172,5 @@ class Client:
             answer.is_server_error and answer.status_code != httpx.codes.SERVICE_UNAVAILABLE
         ):
             self.ledger.object(f"{method} {path}: {answer.status_code} {kind} {answer.text}")
-        elif answer.status_code == httpx.codes.SERVICE_UNAVAILABLE and "retry-after" not in answer.headers:
-            self.ledger.object(f"{method} {path}: 503 without Retry-After")
+        elif answer.status_code in COME_BACK and "retry-after" not in answer.headers:
+            self.ledger.object(f"{method} {path}: {answer.status_code} without Retry-After")

@@ -20,6 +20,7 @@ from infra.log.desk import BusyError
 from infra.settings import Settings
 from tests.conftest import NEIGHBOUR, TENANT
 from tests.faults.cluster import Cluster
+from tests.faults.editors import RECORDS, Editor
 from tests.faults.ledger import Client, Ledger
 from tests.views.haulage import DEPOT, LANDFILL, drive
 from tests.views.past import OldDay, Past, past
@@ -27,7 +28,8 @@ from tests.views.past import OldDay, Past, past
 OPEN = {"name": "Eco-Haul", "time_zone": "Europe/Ljubljana", "currency": "EUR"}
 HOT, NUMBERS, DRIVERS = 3, 400, 2
 PACE_S = 0.08
-OLD_EVERY_S = 7.0
+OLD_EVERY_S, GREEDY_EVERY_S = 7.0, 0.2
+MANY_FIXES = 500
 LONG, SHORT = {"gps_days": 3_650}, {"gps_days": 30}
 Step = Callable[[], None]
 
@@ -130,6 +132,22 @@ class Reader:
                 self._reader.ledger.object(f"GET {path} at {receipt['position']}: {answer.status_code} {answer.text}")
 
 
+class Greedy:
+    """Sends more fixes than anybody may; he is told to wait, and nobody else is."""
+
+    def __init__(self, client: Client, wait: Callable[[float], object]) -> None:
+        self._client, self._wait = client, wait
+        self._fixes = drive(datetime.now(UTC) - timedelta(days=1), DEPOT, LANDFILL, MANY_FIXES)
+        self.refused = 0
+
+    def step(self) -> None:
+        """Send many, for a trip that there is not."""
+        allowed = httpx.codes.NOT_FOUND, httpx.codes.TOO_MANY_REQUESTS
+        answer = self._client.tell("/trips/none/record-locations", {"fixes": self._fixes}, *allowed)
+        self.refused += answer.status_code == httpx.codes.TOO_MANY_REQUESTS
+        self._wait(GREEDY_EVERY_S)
+
+
 class Insisting(Past):
     """An office of long ago that asks until it is carried out; asked again, it is one command."""
 
@@ -168,6 +186,7 @@ class Load:
         self._cluster, self._ledger, self._seed = cluster, ledger, seed
         self._stopping = threading.Event()
         self.archivist = Archivist(cluster.settings, self._stopping.wait)
+        self.greedy = Greedy(self._client(TENANT, "greedy"), self._stopping.wait)
         self.failures: list[BaseException] = []
 
     def open(self) -> None:
@@ -179,6 +198,8 @@ class Load:
             admin.ask(f"/tenants/{tenant}/open", OPEN)
             for n in range(HOT):
                 admin.ask(f"/trucks/hot-{n}/register", {"number": f"hot-{n}", "plate": f"hot-{n}"})
+            for id in RECORDS:
+                admin.ask(f"/sites/{id}/register", {"name": id, "latitude": 46.0, "longitude": 14.5})
             for name in (f"driver-{number}-{n}" for n in range(DRIVERS)):
                 admin.ask(f"/trucks/{name}/register", {"number": name, "plate": name})
                 admin.ask(f"/drivers/{name}/register", {"name": name, "user": name})
@@ -191,11 +212,28 @@ class Load:
             yield f"batcher-{number}", Batcher(self._client(tenant, "batcher"), self._dice(number, "batcher")).step
             for name in (f"driver-{number}-{n}" for n in range(DRIVERS)):
                 yield name, Driver(self._client(tenant, name), self._dice(name), name).step
-            reader = Client(
-                self._cluster.urls("read-api"), self._cluster.settings, self._ledger, tenant, "reader", Role.VIEWER
-            )
+            for name in ("editor-0", "editor-1"):
+                at_locks = self._reader(tenant, name, Role.ADMIN)
+                yield f"{name}-{number}", Editor(self._client(tenant, name), at_locks, self._dice(number, name)).step
+            reader = self._reader(tenant, "reader", Role.VIEWER)
             yield f"reader-{number}", Reader(self._client(tenant, "writer"), reader).step
         yield "archivist", self.archivist.step
+        yield "greedy", self.greedy.step
+
+    def must_go_on(self) -> None:
+        """Check that a command is carried out and that every read API answers, while what is not needed for that is away."""
+        self._client(TENANT, "patient").ask(
+            f"/sites/{uuid4()}/register", {"name": "x", "latitude": 46, "longitude": 14}
+        )
+        reader = self._reader(TENANT, "patient", Role.VIEWER)
+        for url in self._cluster.urls("read-api"):
+            answer = reader.at(url).insist("GET", "/sites?limit=1")
+            assert answer is not None
+            assert answer.status_code == httpx.codes.OK, answer.text
+
+    def _reader(self, tenant: UUID, name: str, *roles: Role) -> Client:
+        cluster = self._cluster
+        return Client(cluster.urls("read-api"), cluster.settings, self._ledger, tenant, name, *roles)
 
     def _client(self, tenant: UUID, name: str) -> Client:
         return office(self._cluster, self._ledger, tenant, name)

@@ -1,95 +1,75 @@
-"""What consumers outside must find once all is well again: each takes the settings of a run, as `Scenario(also=...)` wants it.
-
-With brokers: `Scenario(seed, seconds, also=[partial(facts_on_kafka_are_the_log, bootstrap), ...])`; the broker and the relay
-join the targets in breaking.py and the processes in cluster.py.
-"""
+"""What is outside once all is well again: a consumer of Kafka has what is here, and Redis nothing that stays."""
 
 from __future__ import annotations
 
 import json
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from collections import Counter, defaultdict
+from typing import Any
 
 import redis
-from kafka import KafkaConsumer, TopicPartition
 
-from infra.kafka.topics import FACTS_TOPICS, view_topic
+from infra.redis.boards import Entry
+from infra.redis.presence import LIFE_S
 from infra.settings import Settings
-from projections.catalog import CONTEXTS
-from tests.views.house import rows_of, served_schema
+from tests.kafka.published import assert_topics_equal_tables, facts, wait_until_published
+from tests.running import until
+from tests.views.house import head, rows_of
 
-LONGEST_POLL_MS = 500
 LOG = """select notification_id, originator_id::text, originator_version, topic, convert_from(state, 'UTF8')
            from fieldlog.log order by notification_id"""
-ROWS = (
-    "select tenant_id::text || '/' || key, data from {}.changes where view = %s and until is null and data is not null"
-)
+LONGEST_ANSWER_S = 60
 
 
-class Record(NamedTuple):
-    """A record as a consumer gets it: its key, headers, and value (None for one that is no more)."""
-
-    key: str
-    headers: dict[str, str]
-    value: Any
-
-
-def committed(bootstrap: str, topics: Iterable[str]) -> Iterator[Record]:
-    """Yield every committed record of these topics, each partition in its order, to where they end now."""
-    consumer = KafkaConsumer(
-        bootstrap_servers=bootstrap,
-        isolation_level="read_committed",
-        auto_offset_reset="earliest",
-        enable_auto_commit=False,
-    )
-    try:
-        partitions = [TopicPartition(name, n) for name in topics for n in consumer.partitions_for_topic(name) or ()]
-        consumer.assign(partitions)
-        consumer.seek_to_beginning(*partitions)
-        ends = consumer.end_offsets(partitions)
-        while any(consumer.position(one) < ends[one] for one in partitions):
-            for records in consumer.poll(timeout_ms=LONGEST_POLL_MS).values():
-                for one in records:
-                    headers = {name: value.decode() for name, value in one.headers}
-                    value = None if one.value is None else json.loads(one.value)
-                    yield Record(one.key.decode(), headers, value)
-    finally:
-        consumer.close()
+def kafka_has_what_is_here(settings: Settings) -> None:
+    """Check that what a consumer of what is committed has is the log, and the tables, and that the relay says so."""
+    record = wait_until_published(settings)
+    assert {record.log, *(one.position for one in record.views.values())} == {head(settings)}, record
+    _facts_are_the_log(settings)
+    assert_topics_equal_tables(settings)
 
 
-def facts_on_kafka_are_the_log(bootstrap: str, settings: Settings) -> None:
+def _facts_are_the_log(settings: Settings) -> None:
     """Check that every position is there once, as the log has it, and that each record's facts are in order without a gap."""
-    stored = {row[0]: row for row in rows_of(settings.need("projector_url"), LOG)}
-    seen: set[int] = set()
+    published = facts(settings)
+    counted = Counter(int(one.attributes["position"]) for one in published)
+    assert [position for position, times in counted.items() if times > 1] == [], "a position came twice"
+    stored = {row[0]: row[1:] for row in rows_of(settings.need("projector_url"), LOG)}
+    assert counted.keys() == stored.keys(), f"missing: {sorted(stored.keys() - counted.keys())[:20]}"
     sequences: dict[str, list[int]] = defaultdict(list)
-    for record in committed(bootstrap, set(FACTS_TOPICS.values())):
-        position = int(record.headers["ce_position"])
-        assert position not in seen, f"position {position} came twice"
-        seen.add(position)
-        _, originator, version, topic, state = stored[position]
-        said = (record.key, record.headers["ce_sequence"], record.headers["ce_type"], record.headers["ce_id"])
-        assert said == (originator, str(version), topic, f"{originator}.{version}"), position
-        assert record.value == json.loads(state), position
-        sequences[record.key].append(int(record.headers["ce_sequence"]))
-    assert seen == stored.keys(), f"{len(stored.keys() - seen)} positions are missing"
+    for one in published:
+        said = one.attributes
+        originator, version, topic, state = stored[int(said["position"])]
+        assert (one.key, said["sequence"], said["type"], one.value) == (
+            originator,
+            str(version),
+            topic,
+            json.loads(state),
+        ), said
+        assert said["id"] == f"{originator}.{version}"
+        sequences[one.key].append(version)
     for key, numbers in sequences.items():
-        assert numbers == list(range(numbers[0], numbers[0] + len(numbers))), f"{key} is out of order"
+        assert numbers == list(range(1, len(numbers) + 1)), f"{key} is out of order"
 
 
-def rows_on_kafka_are_the_tables(bootstrap: str, settings: Settings) -> None:
-    """Check that the latest value of each key of a view's topic is the row, and that what is no more has none."""
-    for context in CONTEXTS.values():
-        schema = served_schema(settings, context.name)
-        for view in context.views:
-            latest: dict[str, Any] = {}
-            for record in committed(bootstrap, [view_topic(context, view)]):
-                latest[record.key] = record.value
-            found = {key: value for key, value in latest.items() if value is not None}
-            assert found == dict(rows_of(settings.need("projector_url"), ROWS.format(schema), [view.name])), view.name
+def redis_holds_nothing_for_ever(settings: Settings) -> None:
+    """Check that answers and limits have a time to live, that what stands on boards ends, and that locks are soon gone."""
+    with redis.Redis.from_url(str(settings.redis())) as client:
+        lives = {"locks": settings.lock_seconds, "presence": LIFE_S}
+        for key in client.scan_iter():
+            name, kind = key.decode(), key.decode().split(":")[1]
+            if kind in lives:
+                assert all(left <= lives[kind] for left in _left(client, name)), name
+            elif kind == "tokens":
+                assert client.type(key) == b"string", name  # one number for an organisation
+            else:
+                assert client.ttl(key) in range(max(LONGEST_ANSWER_S, settings.limit_window_seconds) + 1), name
+        until(
+            lambda: not any(max(_left(client, name), default=0) > 0 for name in client.keys("fieldlog:locks:*")) or None
+        )
 
 
-def nothing_in_redis_is_for_ever(url: str, _: Settings) -> None:
-    """Check that whatever is in Redis goes away by itself: no truth is kept there."""
-    with redis.Redis.from_url(url) as client:
-        assert [key for key in client.scan_iter() if client.ttl(key) == -1] == []
+def _left(client: Any, board: str | bytes) -> list[float]:
+    """Return how many seconds each entry of a board has left."""
+    seconds, micros = client.time()
+    entries = [Entry.of(key.decode(), text) for key, text in client.hgetall(board).items()]
+    return [entry.ends / 1000 - seconds - micros / 1e6 for entry in entries]

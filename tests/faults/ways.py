@@ -15,7 +15,7 @@ SOCKET = ".s.PGSQL.5432"
 
 class Way:
     """The way of one process: a socket in a directory of its own. Every message is late by `delay_s`; none passes while it
-    is `closed`, and then whoever comes is sent away.
+    is `closed`, and then whoever comes is sent away; `visitors` have come so far.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, upstream: Path) -> None:
@@ -23,6 +23,7 @@ class Way:
         self.directory = tempfile.mkdtemp(prefix="fieldlog-way-")
         self.delay_s = 0.0
         self.closed = False
+        self.visitors = 0
         self._ends: set[asyncio.StreamWriter] = set()
 
     async def open(self) -> None:
@@ -39,6 +40,7 @@ class Way:
 
     async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         ends = [writer]
+        self.visitors += 1
         with contextlib.suppress(OSError):
             if not self.closed:
                 upstream_reader, upstream_writer = await asyncio.open_unix_connection(self._upstream / SOCKET)
@@ -85,7 +87,16 @@ class Ways:
         try:
             yield self
         finally:
+            asyncio.run_coroutine_threadsafe(_cancel_all(), self._loop).result()
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
             for way in self._ways:
                 shutil.rmtree(way.directory)
+
+
+async def _cancel_all() -> None:
+    """Let nothing pass any more."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

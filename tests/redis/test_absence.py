@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -11,10 +12,13 @@ from typing import Any
 import httpx
 import pytest
 import redis
+import uvloop
 from prometheus_client import REGISTRY
 
 from domain.roles import Role
 from infra.local.redis import RedisServer
+from infra.redis.boards import READ
+from infra.redis.client import AwayError, Shared
 from infra.settings import Settings
 from tests.conftest import Database
 from tests.redis.conftest import with_redis
@@ -197,3 +201,24 @@ def test_where_no_redis_is_set_that_is_said_and_everything_else_works(database: 
         problem(office.write.ask("/sites/S1/close", lock_token="7"), 503, "no-shared-state")
         with watching(house.person(Role.VIEWER), view="trucks") as live:
             assert live.ready["trucks"] >= 0
+
+
+def test_a_connection_that_closes_as_it_is_written_to_is_lost_and_nobody_waits_for_its_answer(redis_url: str) -> None:
+    async def ask() -> None:
+        async with Shared(redis_url) as shared, asyncio.timeout(10):
+            assert await shared.run(READ, ["board"], "nobody") is None
+            [connection] = shared._client.connection_pool._available_connections
+
+            class LastWord(str):
+                def encode(self, *_: str) -> bytes:
+                    connection._writer.transport.abort()
+                    return b"nobody"
+
+            with pytest.raises(AwayError):
+                await shared.run(READ, ["board"], LastWord())
+            assert shared._returning is not None
+            await shared._returning
+            assert await shared.run(READ, ["board"], "nobody") is None
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(ask())
