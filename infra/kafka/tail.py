@@ -14,7 +14,7 @@ from infra.settings import Settings, SettingsError
 from projections.catalog import CONTEXTS
 
 POLL_MS = 500
-SOON_MS = 5_000
+SOON_MS = 50
 LONGEST = 40
 
 
