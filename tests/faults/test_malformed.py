@@ -110,7 +110,7 @@ class Asker:
         items = document.get("items") or []
         shown = [document, *(one.get("receipt") or {} for one in items if isinstance(one, dict))]
         for one in shown:
-            if one.get("facts"):
+            if one.get("facts") and "position" in one:  # not what describes facts
                 self.receipts[one["position"]] = len(one["facts"])
         problems = [one["problem"] for one in items if isinstance(one, dict) and "problem" in one]
         return next((said for one in problems if (said := problem_with(one["status"], None, one))), None)
