@@ -27,8 +27,8 @@ PAUSE_S = 0.25
 LISTEN_S = 2.0
 MOST_TOGETHER = 500
 LOSSES = Counter("redis_losses_total", "How often Redis did not answer in time after it had answered")
-# uvloop says RuntimeError of a connection that has just closed, and redis-py passes it on.
-FAILURES = (RedisError, OSError, TimeoutError, RuntimeError)
+# The last two are what uvloop and redis-py say of a connection that is closed as it is written to.
+FAILURES = (RedisError, OSError, TimeoutError, RuntimeError, AttributeError)
 
 
 class AwayError(Exception):
@@ -130,7 +130,7 @@ class Shared:
         while True:
             with suppress(*FAILURES):
                 async with asyncio.timeout(2 * PATIENCE_S):
-                    await self._client.connection_pool.disconnect()
+                    await self._client.connection_pool.disconnect(inuse_connections=False)
                     await self._client.ping()
                 break
             await asyncio.sleep(PAUSE_S)

@@ -203,7 +203,21 @@ def test_where_no_redis_is_set_that_is_said_and_everything_else_works(database: 
             assert live.ready["trucks"] >= 0
 
 
-def test_a_connection_that_closes_as_it_is_written_to_is_lost_and_nobody_waits_for_its_answer(redis_url: str) -> None:
+def cannot_write(connection: Any) -> None:
+    connection._writer.transport.abort()
+
+
+def is_closed_elsewhere(connection: Any) -> None:
+    def close() -> None:
+        connection._reader = connection._writer = None
+
+    asyncio.get_running_loop().call_soon(close)
+
+
+@pytest.mark.parametrize("closes", [cannot_write, is_closed_elsewhere])
+def test_a_connection_that_closes_as_it_is_written_to_is_lost_and_nobody_waits_for_its_answer(
+    redis_url: str, closes: Callable[[Any], None]
+) -> None:
     async def ask() -> None:
         async with Shared(redis_url) as shared, asyncio.timeout(10):
             assert await shared.run(READ, ["board"], "nobody") is None
@@ -211,7 +225,7 @@ def test_a_connection_that_closes_as_it_is_written_to_is_lost_and_nobody_waits_f
 
             class LastWord(str):
                 def encode(self, *_: str) -> bytes:
-                    connection._writer.transport.abort()
+                    closes(connection)
                     return b"nobody"
 
             with pytest.raises(AwayError):
