@@ -13,7 +13,7 @@ import pytest
 
 from infra.database import LOGINS
 from infra.local.home import Home
-from infra.settings import Settings, SettingsError
+from infra.settings import Settings, SettingsError, variable
 from tests.conftest import Database
 from tests.house import markdown
 from tests.house.source import ROOT
@@ -23,10 +23,13 @@ KEY = b64encode(bytes(32)).decode()
 AWAY = "postgresql://somebody:swordfish@127.0.0.1:1/fieldlog"
 URLS = {f"{login.removeprefix('fieldlog_').upper()}_URL": AWAY for login in LOGINS}
 ALL = {**URLS, "DATABASE_URL": AWAY, "MASTER_KEY": KEY, "CURSOR_KEY": KEY, "JWKS": "jwks.json"}
+ALL["KAFKA_BOOTSTRAP_SERVERS"] = "127.0.0.1:1"
 
 # Which settings each process needs, as the README has it.
 PROCESSES = markdown.tables(markdown.section((ROOT / "README.md").read_text(), "In production"))[0]
-NEEDED = {row[2].strip("`").removeprefix("fieldlog "): re.findall(r"FIELDLOG_(\w+)", row[3]) for row in PROCESSES}
+NEEDED = {
+    row[2].strip("`").removeprefix("fieldlog "): re.findall(r"`(?:FIELDLOG_)?(\w+)`", row[3]) for row in PROCESSES
+}
 MISSING = [(process, name) for process, names in NEEDED.items() for name in names]
 APIS = ["write-api", "read-api"]
 
@@ -75,7 +78,7 @@ def test_everything_that_is_wrong_is_named_at_once_in_one_line(tmp_path: Path) -
 
 
 def test_the_readme_has_the_settings_of_every_process() -> None:
-    assert NEEDED.keys() == {"migrate", "write-api", "read-api", "projector", "reactor"}
+    assert NEEDED.keys() == {"migrate", "write-api", "read-api", "projector", "reactor", "relay"}
     assert {name.lower() for names in NEEDED.values() for name in names} <= Settings.model_fields.keys()
 
 
@@ -86,7 +89,7 @@ def test_what_is_missing_is_named_in_one_line_with_what_it_is_for(process: str, 
     assert (asked.returncode, asked.stdout) == (2, "")
     [line] = asked.stderr.splitlines()
     no_database = not [one for one in given if one.endswith("_URL")]
-    assert line.startswith("no FIELDLOG_*_URL is set" if no_database else f"FIELDLOG_{name} is not set: ")
+    assert line.startswith("no FIELDLOG_*_URL is set" if no_database else f"{variable(name.lower())} is not set: ")
     assert "swordfish" not in line
 
 

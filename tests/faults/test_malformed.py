@@ -29,10 +29,12 @@ from schemathesis import APIOperation, Case, GenerationMode
 from domain.roles import Role
 from infra.local.home import issue_token
 from infra.local.postgres import Postgres
+from infra.local.redis import RedisServer
 from infra.operate import parked
 from tests.conftest import TENANT
 from tests.faults import checks
 from tests.faults.odd import ODD_HEADERS, ODD_TEXTS, RAW, mutated
+from tests.redis.conftest import with_redis
 from tests.views.conftest import fresh_database, settings_over
 from tests.views.house import House, open_house, wait_until_folded
 from tests.views.memory import assert_tables_are_the_folds
@@ -135,10 +137,13 @@ def problem_with(status: int, kind: str | None, document: Any) -> str | None:
 
 
 @pytest.fixture(scope="module")
-def house(postgres: Postgres, keys: dict[str, str]) -> Iterator[House]:
-    """A house for odd requests; nobody waits long for a position."""
+def house(postgres: Postgres, keys: dict[str, str], redis_server: RedisServer) -> Iterator[House]:
+    """A house for odd requests; nobody waits long for a position, and none is one too many."""
+    unlimited = dict.fromkeys(("limit_requests", "limit_points", "limit_failed_auth"), 0)
     with fresh_database(postgres) as database:
-        settings = settings_over(database, keys).model_copy(update={"position_wait_seconds": 0.05})
+        settings = with_redis(
+            settings_over(database, keys), redis_server.url(0), position_wait_seconds=0.05, **unlimited
+        )
         with open_house(settings) as house:
             office = house.office()
             for id in ("T1", "0", "a"):
