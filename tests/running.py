@@ -25,15 +25,16 @@ from infra.settings import Settings, variable
 READY = "/fleet/dashboard"
 CHILDREN = ("projector", "reactor", "write-api", "read-api")
 LONGEST_S = 30.0
+AT_ONCE = {"FIELDLOG_DRAIN_SECONDS": "0"}
 NO_LIMIT = {"FIELDLOG_LIMIT_REQUESTS": "0"}  # what is tried again every few milliseconds is soon more than people ask
 Found = TypeVar("Found")
 
 
 def environment(**settings: str) -> dict[str, str]:
-    """Return the environment of a user who has set these settings and no others but the ports of health and metrics."""
+    """Return the environment of a user who has set these settings, and whose processes have no proxy to wait for at their end."""
     ours = {variable(name) for name in Settings.model_fields}
     kept = {name: value for name, value in os.environ.items() if name not in ours}
-    return kept | side_ports() | {variable(name): value for name, value in settings.items()}
+    return kept | AT_ONCE | side_ports() | {variable(name): value for name, value in settings.items()}
 
 
 def fieldlog(*arguments: str, seconds: float = LONGEST_S, **settings: str) -> subprocess.CompletedProcess[str]:

@@ -31,7 +31,7 @@ from projections.catalog import CONTEXTS
 from projections.kernel import Context
 from read_api.app import ReadApi
 from tests.conftest import TENANT
-from tests.running import free_port, side_ports
+from tests.running import AT_ONCE, free_port, side_ports
 from tests.serving import Client, served
 from write_api.app import WriteApi
 
@@ -129,7 +129,7 @@ def environment(settings: Settings) -> dict[str, str]:
             value = value.get_secret_value()
         if value is not None:
             named[variable(name)] = str(value)
-    return {**os.environ, **named, **side_ports()}
+    return {**os.environ, **named, **AT_ONCE, **side_ports()}
 
 
 class Process:
