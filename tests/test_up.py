@@ -135,7 +135,7 @@ def test_a_redis_that_is_killed_is_started_again(running: Up, office: dict[str, 
 def test_a_database_that_is_killed_while_it_starts_is_started_again_and_again(
     running: Up, office: dict[str, str]
 ) -> None:
-    for _ in range(6):
+    for _ in range(3):
         server = until(lambda: postgres_of(running.directory))
         server.kill()
         server.wait()

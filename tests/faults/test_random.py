@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.faults.scenario import Scenario
 
-SHORT_S = 60.0
+SHORT_S = 45.0
 
 
 def test_what_is_promised_holds_whatever_goes_wrong() -> None:
