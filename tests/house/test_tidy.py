@@ -50,6 +50,10 @@ TABLES = {"catalog", "reactions", "app", "live"}
 MAY_READ: dict[str, set[str]] = {
     "claims": set(),
     "tenants": set(),
+    "people": {"claims", "tenants"},
+    "inspections": {"people"},
+    "bookings": {"inspections", "people", "tenants"},
+    "attachments": {"bookings", "people"},
     "trips": {"claims", "tenants"},
 }
 

@@ -1,0 +1,1 @@
+"""Bookings: which team comes when, to which lane of which inspection."""
