@@ -19,6 +19,10 @@ class Role(StrEnum):
     SYSTEM = "system"
 
 
+STAFF = frozenset({Role.ADMIN, Role.INSPECTION_RESPONSIBLE})  # who runs scrutineering
+CREW = STAFF | {Role.SCRUTINEER}  # who inspects
+
+
 @dataclass(frozen=True, slots=True)
 class Actor:
     """Who asks: the token's subject and roles."""
