@@ -2,6 +2,14 @@
 
 from collections.abc import Mapping
 
+from projections.inspections.checklists import CHECKLIST_VERSIONS_VIEW, CHECKLISTS_VIEW
+from projections.inspections.checks import CHECKS_VIEW, ITEM_STATS_VIEW, SECTIONS_VIEW
+from projections.inspections.conflicts import CONFLICTS_VIEW, HELD_CHECKS_VIEW
+from projections.inspections.follow_ups import FOLLOW_UPS_VIEW
+from projections.inspections.inspections import INSPECTIONS_VIEW
+from projections.inspections.passports import PASSPORTS_VIEW
+from projections.inspections.reports import CLIENT_REPORTS_VIEW
+from projections.inspections.types import INSPECTION_TYPES_VIEW
 from projections.kernel import Context
 from projections.tenants import TENANTS_VIEW
 from projections.trips.drivers import DRIVERS_VIEW, LOCATIONS_VIEW
@@ -34,6 +42,24 @@ CONTEXTS: Mapping[str, Context] = {
                 PAY_VIEW,
                 PERIODS_VIEW,
                 TIMERS_VIEW,
+            ),
+        ),
+        Context(
+            "inspections",
+            version=1,
+            views=(
+                INSPECTION_TYPES_VIEW,
+                CHECKLISTS_VIEW,
+                CHECKLIST_VERSIONS_VIEW,
+                INSPECTIONS_VIEW,
+                CHECKS_VIEW,
+                SECTIONS_VIEW,
+                CONFLICTS_VIEW,
+                HELD_CHECKS_VIEW,
+                PASSPORTS_VIEW,
+                FOLLOW_UPS_VIEW,
+                CLIENT_REPORTS_VIEW,
+                ITEM_STATS_VIEW,
             ),
         ),
     )
