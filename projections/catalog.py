@@ -2,7 +2,11 @@
 
 from collections.abc import Mapping
 
+from projections.bookings.bookings import ASSIGNMENTS_VIEW, BOOKINGS_VIEW, SLOTS_VIEW
+from projections.bookings.stations import CALENDAR_VIEW, STATION_DAYS_VIEW, STATIONS_VIEW
+from projections.deadlines import DEADLINES_VIEW
 from projections.kernel import Context
+from projections.people import AVAILABILITY_VIEW, PEOPLE_VIEW, TEAMS_VIEW
 from projections.tenants import TENANTS_VIEW
 from projections.trips.drivers import DRIVERS_VIEW, LOCATIONS_VIEW
 from projections.trips.fleet import DRIVER_DAYS_VIEW, FLEET_DAYS_VIEW, FLEET_VIEW, TIMERS_VIEW
@@ -16,6 +20,22 @@ CONTEXTS: Mapping[str, Context] = {
     context.name: context
     for context in (
         Context("tenants", version=1, views=(TENANTS_VIEW,)),
+        Context(
+            "inspections",
+            version=1,
+            views=(
+                PEOPLE_VIEW,
+                TEAMS_VIEW,
+                AVAILABILITY_VIEW,
+                BOOKINGS_VIEW,
+                ASSIGNMENTS_VIEW,
+                SLOTS_VIEW,
+                STATIONS_VIEW,
+                STATION_DAYS_VIEW,
+                CALENDAR_VIEW,
+                DEADLINES_VIEW,
+            ),
+        ),
         Context(
             "trips",
             version=2,
