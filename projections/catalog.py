@@ -5,6 +5,14 @@ from collections.abc import Mapping
 from projections.bookings.bookings import ASSIGNMENTS_VIEW, BOOKINGS_VIEW, SLOTS_VIEW
 from projections.bookings.stations import CALENDAR_VIEW, STATION_DAYS_VIEW, STATIONS_VIEW
 from projections.deadlines import DEADLINES_VIEW
+from projections.inspections.checklists import CHECKLIST_VERSIONS_VIEW, CHECKLISTS_VIEW
+from projections.inspections.checks import CHECKS_VIEW, ITEM_STATS_VIEW, SECTIONS_VIEW
+from projections.inspections.conflicts import CONFLICTS_VIEW, HELD_CHECKS_VIEW
+from projections.inspections.follow_ups import FOLLOW_UPS_VIEW
+from projections.inspections.inspections import INSPECTIONS_VIEW
+from projections.inspections.passports import PASSPORTS_VIEW
+from projections.inspections.reports import CLIENT_REPORTS_VIEW
+from projections.inspections.types import INSPECTION_TYPES_VIEW
 from projections.kernel import Context
 from projections.people import AVAILABILITY_VIEW, PEOPLE_VIEW, TEAMS_VIEW
 from projections.tenants import TENANTS_VIEW
@@ -27,12 +35,24 @@ CONTEXTS: Mapping[str, Context] = {
                 PEOPLE_VIEW,
                 TEAMS_VIEW,
                 AVAILABILITY_VIEW,
+                INSPECTION_TYPES_VIEW,
+                CHECKLISTS_VIEW,
+                CHECKLIST_VERSIONS_VIEW,
                 BOOKINGS_VIEW,
                 ASSIGNMENTS_VIEW,
                 SLOTS_VIEW,
                 STATIONS_VIEW,
                 STATION_DAYS_VIEW,
                 CALENDAR_VIEW,
+                INSPECTIONS_VIEW,
+                CHECKS_VIEW,
+                SECTIONS_VIEW,
+                CONFLICTS_VIEW,
+                HELD_CHECKS_VIEW,
+                PASSPORTS_VIEW,
+                FOLLOW_UPS_VIEW,
+                CLIENT_REPORTS_VIEW,
+                ITEM_STATS_VIEW,
                 DEADLINES_VIEW,
             ),
         ),
