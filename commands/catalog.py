@@ -2,6 +2,16 @@
 
 from collections.abc import Mapping
 
+from commands.inspections.checklists import DraftChecklist, DraftItem, DropItem, PublishChecklist, RetireChecklist
+from commands.inspections.follow_ups import OpenFollowUp, ResolveFollowUp
+from commands.inspections.passports import RevokeApproval
+from commands.inspections.reports import ReportAlert, ReportMeasurement
+from commands.inspections.types import (
+    DefineInspectionType,
+    OfferInspectionType,
+    RetireInspectionType,
+    ReviseInspectionType,
+)
 from commands.kernel import Command
 from commands.tenants import ChangeTimeZone, ExpireFixes, OpenTenant, SetRetention
 from commands.trips.drivers import (
@@ -40,6 +50,30 @@ COMMANDS: Mapping[str, Mapping[str, type[Command]]] = {
         "change-time-zone": ChangeTimeZone,
         "set-retention": SetRetention,
         "expire-fixes": ExpireFixes,
+    },
+    "inspection-types": {
+        "define": DefineInspectionType,
+        "revise": ReviseInspectionType,
+        "retire": RetireInspectionType,
+        "offer": OfferInspectionType,
+    },
+    "checklist-templates": {
+        "draft": DraftChecklist,
+        "draft-item": DraftItem,
+        "drop-item": DropItem,
+        "publish": PublishChecklist,
+        "retire": RetireChecklist,
+    },
+    "passports": {
+        "revoke": RevokeApproval,
+    },
+    "follow-ups": {
+        "open": OpenFollowUp,
+        "resolve": ResolveFollowUp,
+    },
+    "client-reports": {
+        "alert": ReportAlert,
+        "measure": ReportMeasurement,
     },
     "trucks": {
         "register": RegisterTruck,
