@@ -11,11 +11,10 @@ from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from domain.bookings.bookings import BookingStatus
-from domain.bookings.calendar import lanes_of
 from domain.inspections.passports import Result
 from domain.people import VehicleClass
 from infra.web.problems import NO_SUCH_RECORD, ProblemError
-from read_api.bookings.calendar import TODAY
+from read_api.bookings.calendar import DAY, TODAY
 from read_api.listing import Filter, Listing, Page, Paging, Shown
 from read_api.paddock import PADDOCK, Paddock
 
@@ -151,20 +150,24 @@ async def booking(ask: Paddock, id: str) -> Response:
     return await ask.record(BOOKINGS, id)
 
 
-SLOTS = """select json_build_object('inspection_type_id', k.id, 'inspection_type_name', k.name, 'day', %(day)s::date,
+# A hold that is over takes nothing any more, nor does what was cancelled or did not come. A booking stands on the local date
+# on which it begins, so what reaches into a day is found on the days around it.
+SLOTS = f"""select json_build_object('inspection_type_id', k.id, 'inspection_type_name', k.name, 'day', %(day)s::date,
     'offered', k.status = 'offered', 'duration_minutes', k.duration_minutes, 'buffer_minutes', k.buffer_minutes,
     'notice_minutes', k.notice_minutes, 'hold_minutes', k.hold_minutes, 'lanes', (
-        select coalesce(json_agg(json_build_object('lane', l.lane, 'taken', (
-                   select coalesce(json_agg(json_build_object('from', s.starts_at, 'until', s.ends_at,
-                              'held_until', s.held_until, 'booking_id',
-                              case when %(all)s or b.team_id = any(%(own)s) then s.booking_id end)
-                              order by s.starts_at, s.booking_id), '[]')
-                     from {schema}.slots s
-                     left join {schema}.bookings b on b.tenant_id = s.tenant_id and b.id = s.booking_id
-                    where s.tenant_id = k.tenant_id and s.calendar_day = %(calendar_day)s and s.lane = l.lane
-                      and (s.held_until is null or s.held_until > now()))) order by l.lane), '[]')
+        select json_agg(json_build_object('lane', l.lane, 'taken', (
+                   select coalesce(json_agg(json_build_object('from', b.starts_at, 'until', b.free_at,
+                              'held_until', b.held_until, 'booking_id',
+                              case when %(all)s or b.team_id = any(%(own)s) then b.id end)
+                              order by b.starts_at, b.id), '[]')
+                     from {{schema}}.bookings b
+                    where b.tenant_id = k.tenant_id and b.inspection_type_id = k.id and b.lane = l.lane
+                      and b.day between %(day)s::date - 2 and %(day)s::date + 1
+                      and b.starts_at < n.ends and b.free_at > n.begins
+                      and (b.status in ('confirmed', 'checked_in', 'ongoing', 'completed')
+                           or (b.status = 'requested' and b.held_until > now())))) order by l.lane)
           from generate_series(1, k.lanes) l(lane)))::text
-    from {schema}.inspection_types k where k.id = %(type)s"""
+    from {{schema}}.inspection_types k left join {DAY} on true where k.id = %(type)s"""
 
 
 class Taken(Shown):
@@ -220,7 +223,6 @@ async def slots(ask: Paddock, wanted: Annotated[SlotsWanted, Query()]) -> Respon
     parameters = {
         "type": wanted.type,
         "day": wanted.day,
-        "calendar_day": lanes_of(wanted.type, wanted.day),
         "all": ask.sees_all(PADDOCK),
         "own": [] if ask.sees_all(PADDOCK) else await ask.own_ids(PADDOCK),
     }
