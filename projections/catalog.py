@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from projections.bookings.bookings import ASSIGNMENTS_VIEW, BOOKINGS_VIEW, SLOTS_VIEW
+from projections.bookings.bookings import ASSIGNMENTS_VIEW, BOOKINGS_VIEW
 from projections.bookings.stations import CALENDAR_VIEW, STATION_DAYS_VIEW, STATIONS_VIEW
 from projections.deadlines import DEADLINES_VIEW
 from projections.inspections.checklists import CHECKLIST_VERSIONS_VIEW, CHECKLISTS_VIEW
@@ -40,7 +40,6 @@ CONTEXTS: Mapping[str, Context] = {
                 CHECKLIST_VERSIONS_VIEW,
                 BOOKINGS_VIEW,
                 ASSIGNMENTS_VIEW,
-                SLOTS_VIEW,
                 STATIONS_VIEW,
                 STATION_DAYS_VIEW,
                 CALENDAR_VIEW,

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from fastapi import APIRouter
 
-from read_api import contract, locks, log, presence, stream, tenants
+from read_api import contract, locks, log, people, presence, stream, tenants
+from read_api.bookings import bookings, scrutineers, stations
 from read_api.inspections import (
     checklists,
     checks,
@@ -26,6 +27,10 @@ ROUTERS: Sequence[APIRouter] = (
     trucks.router,
     sites.router,
     payroll.router,
+    people.router,
+    bookings.router,
+    scrutineers.router,
+    stations.router,
     types.router,
     checklists.router,
     inspections.router,

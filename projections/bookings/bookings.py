@@ -1,10 +1,10 @@
-"""Bookings, as crew and teams see them, who is to inspect them, and what is taken of a day."""
+"""Bookings, as crew and teams see them, and who is to inspect them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from domain.bookings.bookings import (
@@ -24,7 +24,6 @@ from domain.bookings.bookings import (
     ScrutineerAssigned,
     ScrutineerRemoved,
 )
-from domain.bookings.calendar import CALENDAR_DAYS, SlotFreed, SlotKept, SlotTaken
 from domain.inspections.inspections import (
     INSPECTIONS,
     FeedbackGiven,
@@ -42,8 +41,9 @@ from projections.kernel import Change, Key, Look, View, at, row
 
 @row
 class BookingRow:
-    """A booking. Work on its inspection was going on for `worked_seconds`, and is since `working_since`; `seconds` are those
-    of an inspection that was completed, `score` is what the team said of it.
+    """A booking; it has its lane until `free_at`, a buffer after its end. Work on its inspection was going on for
+    `worked_seconds`, and is since `working_since`; `seconds` are those of an inspection that was completed, `score` is what
+    the team said of it.
     """
 
     id: str
@@ -55,6 +55,7 @@ class BookingRow:
     lane: int
     starts_at: datetime
     ends_at: datetime
+    free_at: datetime
     held_until: datetime | None = None
     priority: int = 0
     rank: int = 0
@@ -86,6 +87,7 @@ def requested(_: BookingRow | None, happened: Recorded[BookingRequested], look: 
         lane=fact.lane,
         starts_at=fact.starts_at,
         ends_at=fact.ends_at,
+        free_at=_free_at(fact),
         held_until=fact.held_until,
         priority=fact.priority,
         rank=-fact.priority,
@@ -94,6 +96,10 @@ def requested(_: BookingRow | None, happened: Recorded[BookingRequested], look: 
         requested_by=fact.by,
         version=happened.version,
     )
+
+
+def _free_at(fact: BookingRequested | BookingRescheduled) -> datetime:
+    return fact.ends_at + timedelta(minutes=fact.buffer_minutes)
 
 
 def confirmed(booking: BookingRow, happened: Recorded[BookingConfirmed], look: Look) -> BookingRow:
@@ -107,6 +113,7 @@ def rescheduled(booking: BookingRow, happened: Recorded[BookingRescheduled], loo
         lane=fact.lane,
         starts_at=fact.starts_at,
         ends_at=fact.ends_at,
+        free_at=_free_at(fact),
         day=fact.day,
         held_until=fact.held_until,
         version=happened.version,
@@ -269,48 +276,4 @@ ASSIGNMENTS_VIEW = View(
     folds={
         BOOKINGS: {ScrutineerAssigned: at(_assignment, assigned), ScrutineerRemoved: at(_assignment, removed)},
     },
-)
-
-
-@row
-class SlotRow:
-    """What a booking has of a day's lanes, or of a car's day: its buffer included, and only until `held_until`, if given."""
-
-    calendar_day: str
-    booking_id: str
-    lane: int
-    starts_at: datetime
-    ends_at: datetime
-    held_until: datetime | None
-
-
-def _slot(happened: Recorded[SlotTaken] | Recorded[SlotKept] | Recorded[SlotFreed], look: Look) -> list[Key]:
-    return [(happened.id, happened.fact.booking)]
-
-
-def taken(_: SlotRow | None, happened: Recorded[SlotTaken], look: Look, key: Key) -> SlotRow:
-    fact = happened.fact
-    return SlotRow(
-        calendar_day=happened.id,
-        booking_id=fact.booking,
-        lane=fact.lane,
-        starts_at=fact.starts_at,
-        ends_at=fact.ends_at,
-        held_until=fact.held_until,
-    )
-
-
-def kept(slot: SlotRow | None, happened: Recorded[SlotKept], look: Look, key: Key) -> SlotRow | None:
-    return replace(slot, held_until=None) if slot is not None else None
-
-
-def freed(_: SlotRow | None, happened: Recorded[SlotFreed], look: Look, key: Key) -> None:
-    return None
-
-
-SLOTS_VIEW = View(
-    name="slots",
-    row=SlotRow,
-    key=("calendar_day", "booking_id"),
-    folds={CALENDAR_DAYS: {SlotTaken: at(_slot, taken), SlotKept: at(_slot, kept), SlotFreed: at(_slot, freed)}},
 )

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import date, datetime
 from typing import Any
 
+from domain.bookings.bookings import BookingRequested
 from domain.inspections.types import INSPECTION_TYPES, InspectionTypeDefined
 from domain.kernel import Recorded, Stream
 from domain.tenants import TENANTS, TenantOpened, TimeZoneChanged, Zone, first_zone, with_zone
@@ -23,8 +24,11 @@ def _before(happened: Recorded[Any], look: Look) -> BookingRow | None:
 
 
 def _after(happened: Recorded[Any], look: Look) -> BookingRow | None:
-    """Return the booking as this fact leaves it, by the very fold that makes its row."""
-    found: BookingRow | None = CHANGES[type(happened.fact)](_before(happened, look), happened, look)
+    """Return the booking as this fact leaves it, by the very fold that makes its row; None if there is none."""
+    before = _before(happened, look)
+    if before is None and not isinstance(happened.fact, BookingRequested):
+        return None
+    found: BookingRow = CHANGES[type(happened.fact)](before, happened, look)
     return found
 
 
