@@ -2,6 +2,18 @@
 
 from collections.abc import Mapping
 
+from commands.inspections.checks import CheckItem, LockItem, ReleaseHeldChecks, ResolveConflict, UnlockItem
+from commands.inspections.inspections import (
+    AddAdHocItem,
+    CompleteInspection,
+    GiveFeedback,
+    MigrateChecklist,
+    PrepareInspection,
+    ReopenInspection,
+    ResumeInspection,
+    StartInspection,
+    SuspendInspection,
+)
 from commands.kernel import Command
 from commands.tenants import ChangeTimeZone, ExpireFixes, OpenTenant, SetRetention
 from commands.trips.drivers import (
@@ -40,6 +52,22 @@ COMMANDS: Mapping[str, Mapping[str, type[Command]]] = {
         "change-time-zone": ChangeTimeZone,
         "set-retention": SetRetention,
         "expire-fixes": ExpireFixes,
+    },
+    "inspections": {
+        "prepare": PrepareInspection,
+        "start": StartInspection,
+        "migrate-checklist": MigrateChecklist,
+        "add-ad-hoc-item": AddAdHocItem,
+        "check": CheckItem,
+        "lock-item": LockItem,
+        "unlock-item": UnlockItem,
+        "resolve-conflict": ResolveConflict,
+        "release-held-checks": ReleaseHeldChecks,
+        "suspend": SuspendInspection,
+        "resume": ResumeInspection,
+        "complete": CompleteInspection,
+        "reopen": ReopenInspection,
+        "give-feedback": GiveFeedback,
     },
     "trucks": {
         "register": RegisterTruck,

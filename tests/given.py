@@ -29,6 +29,12 @@ STORY = {
     "payroll-periods": "period",
     "pay-days": "2026-11-20",
     "driver-days": "driver.2026-11-20",
+    "teams": "team",
+    "checklist-templates": "mechanical",
+    "checklist-versions": "mechanical.1",
+    "prerequisites": "all",
+    "inspections": "inspection",
+    "passports": "team",
     "counters": "a",
 }
 ADA = Actor("ada", frozenset({Role.DISPATCHER}))

@@ -40,7 +40,6 @@ from domain.inspections.checks import (
 )
 from domain.inspections.inspections import (
     UNHEARD,
-    Branch,
     Inspection,
     InspectionNotOngoing,
     InspectionOver,
@@ -319,9 +318,7 @@ class ResolveConflict(Command):
     def answer(self, state: Any, facts: Sequence[object]) -> ItemNow | None:
         [item] = [one.item for one in facts if isinstance(one, ConflictResolved)]
         check = state.checks.get(item, UNCHECKED)
-        return ItemNow(
-            item=item, revision=check.revision, status=check.value.status, comment=check.value.comment
-        )
+        return ItemNow(item=item, revision=check.revision, status=check.value.status, comment=check.value.comment)
 
 
 class LockItem(Command):

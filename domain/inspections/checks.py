@@ -198,9 +198,7 @@ def evolve(checks: Checks, happened: object) -> Checks:
     """Return the checks after what happened."""
     match happened:
         case ItemChecked(item=item, value=value):
-            revision = Revision(
-                value=value, by=happened.by, at=happened.at, branch=happened.branch, step=happened.step
-            )
+            revision = Revision(value=value, by=happened.by, at=happened.at, branch=happened.branch, step=happened.step)
             check = _revised(checks.get(item, UNCHECKED), revision)
             return {**checks, item: _said(check, happened.branch, happened.step, happened.sent or value)}
         case ConflictFound(item=item, incoming=incoming):

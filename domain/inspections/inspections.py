@@ -181,9 +181,7 @@ def evolve(inspection: Inspection, happened: object) -> Inspection:
             return replace(inspection, ad_hoc={**inspection.ad_hoc, item.code: item})
         case InspectionSuspended(at=at):
             worked = inspection.worked_seconds + worked_since(inspection, at)
-            return replace(
-                inspection, status="suspended", suspended_at=at, working_since=None, worked_seconds=worked
-            )
+            return replace(inspection, status="suspended", suspended_at=at, working_since=None, worked_seconds=worked)
         case InspectionResumed(at=at):
             return replace(inspection, status="ongoing", suspended_at=None, working_since=at)
         case InspectionCompleted(seconds=seconds):
