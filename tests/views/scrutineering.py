@@ -56,7 +56,7 @@ class Paddock:
     def begin(self) -> None:
         """Stations, teams and people."""
         for id, rules in TYPES.items():
-            self.staff.ask(f"/inspection-types/{id}/define", rules)
+            self.staff.ask(f"/inspection-types/{id}/define", {"rules": rules})
         for id, team in TEAMS.items():
             self.staff.ask(f"/teams/{id}/register", team)
         for id, person in PEOPLE.items():
@@ -115,8 +115,8 @@ class Paddock:
         self.book("off", "red", "brake", 150)
         self.did("/bookings/off/cancel", 0, {"reason": "Battery"})
         self.request("lapsed", "blue", "pre", 120, -60)
-        self.request("held", "blue", "pre", 20)
-        self.book("soon", "red", "pre", 20, priority=2)
+        self.request("held", "blue", "pre", 25)
+        self.book("soon", "red", "pre", 25, priority=2, rescrutineering=True)
         for id, person in (("soon", "sam"), ("going", "tea"), ("going", "ida")):
             self.did(f"/bookings/{id}/assign-scrutineer", 0, {"person_id": person})
 

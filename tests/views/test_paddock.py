@@ -148,8 +148,8 @@ def test_slots_say_what_is_taken_and_by_which_rules(paddock: Paddock, staff: Per
     assert taken(staff) == [["done", "going", "held"], ["soon"]]
     [_, _, held] = slots["lanes"][0]["taken"]
     assert (datetime.fromisoformat(held["from"]), datetime.fromisoformat(held["until"])) == (
-        paddock.at(20),
-        paddock.at(45),
+        paddock.at(25),
+        paddock.at(50),
     )
     assert held["held_until"] is not None
     assert taken(staff, "brake") == [["urgent", "next"]]
@@ -261,7 +261,7 @@ def test_a_neighbour_sees_nothing_of_it(shared_house: House, paddock: Paddock) -
 def test_a_team_watches_its_own_bookings_and_every_station(paddock: Paddock, rita: Person) -> None:
     with watching(rita, view=["bookings", "stations"]) as live:
         paddock.check_in("unseen", "blue", "pre", -200)
-        paddock.check_in("seen", "red", "pre", -170)
+        paddock.check_in("seen", "red", "pre", -170, rescrutineering=True)
         events = live.until(lambda event: event.data["key"] == "seen" and event.data["row"]["status"] == "checked_in")
     bookings = [event.data["key"] for event in events if event.data["view"] == "bookings"]
     assert set(bookings) == {"seen"}
