@@ -191,8 +191,8 @@ class Relay:
         return record
 
     def _without_deleted(self, record: Record, made: Collection[str]) -> Record:
-        """Return the record without views whose topics had to be made: their rows are published anew. Raises RelayError if
-        facts are missing.
+        """Return the record without views whose topics had to be made, whose rows are published anew, and without contexts
+        that are no more. Raises RelayError if facts are missing.
         """
         with self._source as source:
             for context, streams in STREAMS_BY_CONTEXT.items():
@@ -205,7 +205,8 @@ class Relay:
         kept = {
             context: followed
             for context, followed in record.views.items()
-            if not any(self._topics.view(one.name, followed.version) in made for one in CONTEXTS[context].views)
+            if context in CONTEXTS
+            and not any(self._topics.view(one.name, followed.version) in made for one in CONTEXTS[context].views)
         }
         return Record(record.log, kept)
 
