@@ -62,9 +62,10 @@ class _Fill:
 
 @dataclass
 class _Round:
-    """What one transaction publishes, and the record after it."""
+    """What one transaction publishes, so many facts first and then rows, and the record after it."""
 
     messages: list[Message]
+    facts: int
     log: int
     views: dict[str, Followed]
     more: bool
@@ -179,7 +180,7 @@ class Relay:
                     "delete these topics to have all of it published anew, or restore that record"
                 )
             record = Record()
-            self._publish(_Round([], 0, {}, more=True))
+            self._publish(_Round([], 0, 0, {}, more=True))
             self._settle()
         with self._source as source:
             head = source.head()
@@ -229,9 +230,8 @@ class Relay:
         """Read what is to be published next: facts after the last ones, and what changed in the views meanwhile."""
         facts = source.facts(self._record.log, self._limit)
         self._oldest = facts[0].recorded_at if facts else None
-        following = _Round(
-            [self._events.of_fact(one) for one in facts], self._record.log, {}, len(facts) == self._limit
-        )
+        messages = [self._events.of_fact(one) for one in facts]
+        following = _Round(messages, len(facts), self._record.log, {}, len(facts) == self._limit)
         if facts:
             following.log = facts[-1].position
         if following.more:  # small facts travel in large transactions, large ones in small
@@ -323,9 +323,8 @@ class Relay:
                     raise KafkaTimeoutError(f"no answer to a commit in {waited:.0f} s")
             committed.result()
         POSITION.set(round_.log)
-        facts = sum(message.timestamp_ms is not None for message in round_.messages)
-        PUBLISHED.labels("fact").inc(facts)
-        PUBLISHED.labels("row").inc(len(round_.messages) - facts)
+        PUBLISHED.labels("fact").inc(round_.facts)
+        PUBLISHED.labels("row").inc(len(round_.messages) - round_.facts)
 
 
 @contextmanager

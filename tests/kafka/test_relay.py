@@ -427,7 +427,8 @@ def test_the_relay_says_how_it_is(settings: Settings) -> None:
 
         assert wait_for(settings.need("projector_url"), lambda _: leases()) == ["stands by", "works"]
         told = [httpx.get(f"http://127.0.0.1:{one.port}/metrics").text for one in (relay, other)]
-    assert sum(f"relay_position {float(position)}\n" in one for one in told) == 1
+    for number in ("relay_position", 'relay_published_total{kind="fact"}'):
+        assert sum(f"{number} {float(position)}\n" in one for one in told) == 1, number
     assert all("\noutbox_oldest_seconds 0.0\n" in one for one in told)
 
 
