@@ -139,7 +139,11 @@ class Settings(BaseModel):
     topic_prefix: str = Field(
         "fieldlog", pattern="^[a-zA-Z0-9._-]{1,100}$", description="What the names of all topics begin with"
     )
-    source: str = Field("fieldlog", description="Which Fieldlog this is: the last part of `source` on published events")
+    source: str = Field(
+        "fieldlog",
+        pattern="^[A-Za-z0-9._~-]{1,100}$",
+        description="Which Fieldlog this is: the last part of `source` on published events",
+    )
     master_key: Key | None = Field(None, description="Wraps the keys of personal data: 32 bytes in base64")
     cursor_key: Key | None = Field(None, description="Signs page cursors and stream tickets: 32 bytes in base64")
     jwks: str | None = Field(None, description="Where the public keys of tokens are: an https URL, or a file")

@@ -48,6 +48,7 @@ WRONG = {
     "TRUSTED_PROXIES": "10.0.0.0/8,swordfish",
     "PROXY_HEADER": "X-Swordfish",
     "LOCK_SECONDS": "swordfish",
+    "SOURCE": "sword fish",
 }
 
 
