@@ -106,6 +106,14 @@ def test_a_broker_that_is_away_is_told_in_one_line(tmp_path: Path) -> None:
     assert "Unable to bootstrap from ['127.0.0.1:1']" in line
 
 
+@pytest.mark.parametrize("given", [URLS, {}], ids=["databases without a broker", "nothing"])
+def test_who_has_no_broker_to_read_is_told_how_to_get_one(given: dict[str, str], tmp_path: Path) -> None:
+    asked = fieldlog("tail", **given, DATA=str(tmp_path))
+    assert (asked.returncode, asked.stdout) == (2, "")
+    [line] = asked.stderr.splitlines()
+    assert "`fieldlog up --kafka`" in line
+
+
 def test_everything_that_is_wrong_is_named_at_once_in_one_line(tmp_path: Path) -> None:
     wrong = dict.fromkeys(("WRITE_PORT", "MASTER_KEY", "LOG_LEVEL"), "swordfish")
     asked = fieldlog("status", DATA=str(tmp_path), **wrong)
