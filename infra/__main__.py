@@ -70,7 +70,9 @@ def up(
         bool, typer.Option("--kafka", help="Start a Kafka broker too (needs Java), and publish to it")
     ] = False,
 ) -> None:
-    """Start everything on this machine: database, both APIs, projectors and reactor. Ctrl-C stops all of it."""
+    """Start everything on this machine: database, Redis, both APIs, projector and reactor; with --kafka, a broker and the
+    relay too. Ctrl-C stops all of it.
+    """
     from infra.local.up import Up
 
     settings = Settings.from_environment()
