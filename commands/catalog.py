@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from commands.attachments import AbandonAttachment, CompleteAttachment, DeclareAttachment, ExpectAttachment
 from commands.kernel import Command
 from commands.tenants import ChangeTimeZone, ExpireFixes, OpenTenant, SetRetention
 from commands.trips.drivers import (
@@ -40,6 +41,12 @@ COMMANDS: Mapping[str, Mapping[str, type[Command]]] = {
         "change-time-zone": ChangeTimeZone,
         "set-retention": SetRetention,
         "expire-fixes": ExpireFixes,
+    },
+    "attachments": {
+        "declare": DeclareAttachment,
+        "expect": ExpectAttachment,
+        "complete": CompleteAttachment,
+        "abandon": AbandonAttachment,
     },
     "trucks": {
         "register": RegisterTruck,
