@@ -141,6 +141,14 @@ class Asking:
         body = document.encode()
         return self.answer(found.position, body, f'"{version}.{sha256(body).hexdigest()[:16]}"', max_age)
 
+    async def record(self, listing: Listing, id: str) -> Response:
+        """Answer with the item of a list that has this id, if it may be shown. Raises ProblemError: no such record."""
+        is_limited = listing.own is not None and not self.sees_all(listing.scope)
+        own = f'and t."{listing.own.field}" in ({listing.scope.statement})' if listing.own and is_limited else ""
+        statement = f"select t.version, ({listing.item})::text from {listing.source} where t.id = %(id)s {own}"
+        parameters = {"id": id, "subject": self.principal.actor.subject}
+        return await self.one(listing.context, statement, parameters, listing.max_age)
+
     async def computed(
         self,
         context: str,

@@ -69,12 +69,14 @@ class Filter:
     """A condition on a field of a view's row; the same one as SQL for lists and as a test of a row for live streams."""
 
     field: str
-    relation: Literal["=", ">=", "<=", "in", "is null"] = "="
+    relation: Literal["=", ">=", "<=", "in", "has", "is null"] = "="
 
     def sql(self, name: str) -> str:
         """Return the condition with its parameter `name`."""
         if self.relation == "in":
             return f't."{self.field}" = any(%({name})s)'
+        if self.relation == "has":
+            return f't."{self.field}" ? %({name})s'
         if self.relation == "is null":
             return f'(t."{self.field}" is null) = %({name})s'
         return f't."{self.field}" {self.relation} %({name})s'
@@ -85,6 +87,8 @@ class Filter:
         match self.relation:
             case "in":
                 return found in value
+            case "has":
+                return value in (found or ())
             case "=":
                 return bool(found == value)
             case "is null":
