@@ -81,6 +81,7 @@ COMMANDS: Mapping[str, Mapping[str, type[Command]]] = {
         "expect": ExpectAttachment,
         "complete": CompleteAttachment,
         "abandon": AbandonAttachment,
+    },
     "people": {
         "register": RegisterPerson,
         "change-contact": ChangeContact,

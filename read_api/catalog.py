@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from fastapi import APIRouter
 
-from read_api import contract, locks, log, people, presence, stream, tenants
+from read_api import attachments, contract, locks, log, people, presence, stream, tenants
 from read_api.bookings import bookings, scrutineers, stations
 from read_api.trips import drivers, fleet, payroll, sites, tracks, trips, trucks
 
@@ -20,6 +20,7 @@ ROUTERS: Sequence[APIRouter] = (
     bookings.router,
     scrutineers.router,
     stations.router,
+    attachments.router,
     tenants.router,
     stream.router,
     locks.router,

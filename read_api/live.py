@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from read_api.attachments import ATTACHMENTS
 from read_api.bookings.bookings import BOOKINGS
 from read_api.bookings.stations import STATIONS
 from read_api.listing import Listing
@@ -14,5 +15,5 @@ from read_api.trips.trucks import TRUCKS
 
 LIVE: Mapping[str, Listing] = {
     listing.name: listing
-    for listing in (DASHBOARD, TRIPS, DRIVERS, LOCATIONS, TRUCKS, SITES, BOOKINGS, STATIONS, PEOPLE, TEAMS)
+    for listing in (DASHBOARD, TRIPS, DRIVERS, LOCATIONS, TRUCKS, SITES, BOOKINGS, STATIONS, ATTACHMENTS, PEOPLE, TEAMS)
 }
