@@ -201,7 +201,7 @@ def resolved(item: str, number: int = 1, revision: int = 2) -> ConflictResolved:
 
 def held(item: str, step: int = 2) -> CheckHeld:
     """A check of Leo's tablet that came before the one that it follows."""
-    return CheckHeld(branch="tablet", step=step, item=item, value=PASSED, based_on=0, by="leo", at=at(22))
+    return CheckHeld(branch="tablet", step=step, item=item, value=PASSED, based_on=0, by="leo", at=at(22), since=at(22))
 
 
 def busy() -> Story:
