@@ -64,7 +64,8 @@ SCRUTINEERS = """(select coalesce(json_agg(json_build_object('person_id', a.pers
     where a.tenant_id = b.tenant_id and a.booking_id = b.id)"""
 ATTACHMENTS = f"""(select coalesce(json_agg(json_build_object('id', t.id, 'item', t.item, 'name', t.name,
         'size', t.size, 'media_type', t.media_type, 'sha256', t.sha256, 'status', t.status, 'by', t.by,
-        'by_name', {named("t.by")}, 'declared_at', t.declared_at, 'stored_at', t.stored_at)
+        'by_name', {named("t.by")}, 'declared_at', t.declared_at, 'stored_at', t.stored_at,
+        'content', case when t.status = 'stored' then '/attachments/' || t.id || '/content' end)
         order by t.declared_at, t.id), '[]')
     from {{schema}}.attachments t
     where t.tenant_id = b.tenant_id and t.booking_id = b.id and t.status <> 'abandoned')"""
@@ -169,7 +170,7 @@ class Scrutineer(Shown):
 
 
 class AttachmentShown(Shown):
-    """A file on the booking or on one of the items; `declared` as long as its bytes have not come."""
+    """A file on the booking or on one of the items; its bytes are at `content`, once they have come."""
 
     id: str
     item: str | None
@@ -182,6 +183,7 @@ class AttachmentShown(Shown):
     by_name: str | None
     declared_at: datetime
     stored_at: datetime | None
+    content: str | None
 
 
 class Workspace(Shown):
