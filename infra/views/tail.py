@@ -25,7 +25,8 @@ PAUSE_S = 0.5
 MOST_IDLE_S = 10.0
 
 # Each change is shown by the very SQL that shows an item of the list: `t` is the changed row instead of the table's. All
-# changes of one position come together, so a position that was reached is complete.
+# changes of one position come together, so a position that was reached is complete. A row is read as one of its own view
+# only: columns of the same name may have other types elsewhere.
 CHANGES = """select c.view, c.position, c.key, c.data::text, c.was::text, coalesce({shown})
     from (select * from {schema}.changes c
            where c.view = any(%(views)s) and c.position > %(after)s and c.position <= %(upto)s
@@ -34,8 +35,8 @@ CHANGES = """select c.view, c.position, c.key, c.data::text, c.was::text, coales
     order by c.position, c.view, c.key"""
 LATERAL = """left join lateral (
         select ({item})::text as shown
-          from jsonb_populate_record(null::{schema}.{view},
-                   c.data || jsonb_build_object('tenant_id', c.tenant_id, 'position', c.position)) t
+          from jsonb_populate_record(null::{schema}.{view}, case when c.view = '{view}'
+                   then c.data || jsonb_build_object('tenant_id', c.tenant_id, 'position', c.position) end) t
           {joins}
          where c.view = '{view}' and c.data is not null) v_{view} on true"""
 FOREVER = 2**63 - 1

@@ -119,12 +119,12 @@ def begun() -> Story:
     ]
 
 
-def published(version: int, items: tuple[Item, ...], minute: float = 2) -> Story:
-    """A version of the checklist of mechanical inspections."""
-    version_published = VersionPublished(checklist_id="mech", version=version, items=items)
+def published(version: int, items: tuple[Item, ...], minute: float = 2, id: str = "mech") -> Story:
+    """A version of a checklist, that of mechanical inspections unless another one is named."""
+    version_published = VersionPublished(checklist_id=id, version=version, items=items)
     return [
-        *recorded(CHECKLIST_VERSIONS, version_published, id=f"mech.{version}", at=at(minute)),
-        *recorded(CHECKLISTS, ChecklistPublished(version=version, items=len(items)), id="mech", at=at(minute)),
+        *recorded(CHECKLIST_VERSIONS, version_published, id=f"{id}.{version}", at=at(minute)),
+        *recorded(CHECKLISTS, ChecklistPublished(version=version, items=len(items)), id=id, at=at(minute)),
     ]
 
 
