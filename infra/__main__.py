@@ -325,7 +325,7 @@ def drive(
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
 def bench(context: typer.Context) -> None:
-    """Measure this machine: append, http, project, live, cache or relay, each beside its limit."""
+    """Measure this machine: append, http, project, live, cache, relay or inspections, each beside its limit."""
     raise typer.Exit(subprocess.call([sys.executable, "-m", "tests.bench", *context.args]))
 
 
