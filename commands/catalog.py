@@ -2,7 +2,31 @@
 
 from collections.abc import Mapping
 
+from commands.bookings.bookings import (
+    CancelBooking,
+    CheckInBooking,
+    CompleteBooking,
+    ConfirmBooking,
+    ContinueBooking,
+    ExpireHold,
+    MarkNoShow,
+    PrioritizeBooking,
+    RequestBooking,
+    RescheduleBooking,
+    StartBooking,
+)
+from commands.bookings.scrutineers import AssignScrutineer, RemoveScrutineer
 from commands.kernel import Command
+from commands.people import (
+    AnnounceAvailability,
+    ChangeContact,
+    GiveRole,
+    LeavePerson,
+    RegisterPerson,
+    RegisterTeam,
+    WithdrawRole,
+    WithdrawTeam,
+)
 from commands.tenants import ChangeTimeZone, ExpireFixes, OpenTenant, SetRetention
 from commands.trips.drivers import (
     AssignTruck,
@@ -40,6 +64,33 @@ COMMANDS: Mapping[str, Mapping[str, type[Command]]] = {
         "change-time-zone": ChangeTimeZone,
         "set-retention": SetRetention,
         "expire-fixes": ExpireFixes,
+    },
+    "people": {
+        "register": RegisterPerson,
+        "change-contact": ChangeContact,
+        "give-role": GiveRole,
+        "withdraw-role": WithdrawRole,
+        "announce-availability": AnnounceAvailability,
+        "leave": LeavePerson,
+    },
+    "teams": {
+        "register": RegisterTeam,
+        "withdraw": WithdrawTeam,
+    },
+    "bookings": {
+        "request": RequestBooking,
+        "confirm": ConfirmBooking,
+        "reschedule": RescheduleBooking,
+        "prioritize": PrioritizeBooking,
+        "cancel": CancelBooking,
+        "mark-no-show": MarkNoShow,
+        "check-in": CheckInBooking,
+        "assign-scrutineer": AssignScrutineer,
+        "remove-scrutineer": RemoveScrutineer,
+        "expire-hold": ExpireHold,
+        "start": StartBooking,
+        "complete": CompleteBooking,
+        "continue": ContinueBooking,
     },
     "trucks": {
         "register": RegisterTruck,
