@@ -16,6 +16,16 @@ from commands.bookings.bookings import (
     StartBooking,
 )
 from commands.bookings.scrutineers import AssignScrutineer, RemoveScrutineer
+from commands.inspections.checklists import DraftChecklist, DraftItem, DropItem, PublishChecklist, RetireChecklist
+from commands.inspections.follow_ups import OpenFollowUp, ResolveFollowUp
+from commands.inspections.passports import RevokeApproval
+from commands.inspections.reports import ReportAlert, ReportMeasurement
+from commands.inspections.types import (
+    DefineInspectionType,
+    OfferInspectionType,
+    RetireInspectionType,
+    ReviseInspectionType,
+)
 from commands.kernel import Command
 from commands.people import (
     AnnounceAvailability,
@@ -91,6 +101,30 @@ COMMANDS: Mapping[str, Mapping[str, type[Command]]] = {
         "start": StartBooking,
         "complete": CompleteBooking,
         "continue": ContinueBooking,
+    },
+    "inspection-types": {
+        "define": DefineInspectionType,
+        "revise": ReviseInspectionType,
+        "retire": RetireInspectionType,
+        "offer": OfferInspectionType,
+    },
+    "checklist-templates": {
+        "draft": DraftChecklist,
+        "draft-item": DraftItem,
+        "drop-item": DropItem,
+        "publish": PublishChecklist,
+        "retire": RetireChecklist,
+    },
+    "passports": {
+        "revoke": RevokeApproval,
+    },
+    "follow-ups": {
+        "open": OpenFollowUp,
+        "resolve": ResolveFollowUp,
+    },
+    "client-reports": {
+        "alert": ReportAlert,
+        "measure": ReportMeasurement,
     },
     "trucks": {
         "register": RegisterTruck,

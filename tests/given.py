@@ -35,6 +35,16 @@ STORY = {
     "payroll-periods": "period",
     "pay-days": "2026-11-20",
     "driver-days": "driver.2026-11-20",
+    "people": "person",
+    "teams": "team",
+    "inspection-types": "mechanical",
+    "prerequisites": "all",
+    "checklist-templates": "mechanical",
+    "checklist-versions": "mechanical.1",
+    "inspections": "inspection",
+    "passports": "team",
+    "follow-ups": "inspection.1",
+    "client-reports": "report",
     "counters": "a",
 }
 ADA = Actor("ada", frozenset({Role.DISPATCHER}))

@@ -55,6 +55,7 @@ def test_only_what_fieldlog_itself_asks_for_has_no_door() -> None:
         "ExpireFixes",
         "ExpireHold",
         "NoteReactionRefused",
+        "OpenFollowUp",
         "StartBooking",
     }
     assert all(one.allows <= {Role.SYSTEM} for one in set(EVERY_COMMAND) - set(SENT))
