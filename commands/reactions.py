@@ -68,4 +68,4 @@ def reactions(site_radius_m: float = 200.0) -> Sequence[Reaction]:
     return (Reaction("condense-tracks", TENANTS, FixesExpired, "trips", partial(condense_tracks, site_radius_m)),)
 
 
-TIMERS: Sequence[Timer] = (Timer("expire-fixes", "trips", expire_fixes),)
+TIMERS: Sequence[Timer] = (Timer("expire-fixes", "trips", "timers", expire_fixes),)
