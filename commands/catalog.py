@@ -17,7 +17,19 @@ from commands.bookings.bookings import (
 )
 from commands.bookings.scrutineers import AssignScrutineer, RemoveScrutineer
 from commands.inspections.checklists import DraftChecklist, DraftItem, DropItem, PublishChecklist, RetireChecklist
+from commands.inspections.checks import CheckItem, LockItem, ReleaseHeldChecks, ResolveConflict, UnlockItem
 from commands.inspections.follow_ups import OpenFollowUp, ResolveFollowUp
+from commands.inspections.inspections import (
+    AddAdHocItem,
+    CompleteInspection,
+    GiveFeedback,
+    MigrateChecklist,
+    PrepareInspection,
+    ReopenInspection,
+    ResumeInspection,
+    StartInspection,
+    SuspendInspection,
+)
 from commands.inspections.passports import RevokeApproval
 from commands.inspections.reports import ReportAlert, ReportMeasurement
 from commands.inspections.types import (
@@ -125,6 +137,22 @@ COMMANDS: Mapping[str, Mapping[str, type[Command]]] = {
     "client-reports": {
         "alert": ReportAlert,
         "measure": ReportMeasurement,
+    },
+    "inspections": {
+        "prepare": PrepareInspection,
+        "start": StartInspection,
+        "migrate-checklist": MigrateChecklist,
+        "add-ad-hoc-item": AddAdHocItem,
+        "check": CheckItem,
+        "lock-item": LockItem,
+        "unlock-item": UnlockItem,
+        "resolve-conflict": ResolveConflict,
+        "release-held-checks": ReleaseHeldChecks,
+        "suspend": SuspendInspection,
+        "resume": ResumeInspection,
+        "complete": CompleteInspection,
+        "reopen": ReopenInspection,
+        "give-feedback": GiveFeedback,
     },
     "trucks": {
         "register": RegisterTruck,
