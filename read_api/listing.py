@@ -69,12 +69,14 @@ class Filter:
     """A condition on a field of a view's row; the same one as SQL for lists and as a test of a row for live streams."""
 
     field: str
-    relation: Literal["=", ">=", "<=", "in", "is null"] = "="
+    relation: Literal["=", ">", ">=", "<=", "in", "has", "is null"] = "="
 
     def sql(self, name: str) -> str:
         """Return the condition with its parameter `name`."""
         if self.relation == "in":
             return f't."{self.field}" = any(%({name})s)'
+        if self.relation == "has":
+            return f't."{self.field}" ? %({name})s'
         if self.relation == "is null":
             return f'(t."{self.field}" is null) = %({name})s'
         return f't."{self.field}" {self.relation} %({name})s'
@@ -85,10 +87,14 @@ class Filter:
         match self.relation:
             case "in":
                 return found in value
+            case "has":
+                return value in (found or ())
             case "=":
                 return bool(found == value)
             case "is null":
                 return (found is None) is value
+            case ">":
+                return found is not None and found > value
             case ">=":
                 return found is not None and found >= value
         return found is not None and found <= value
@@ -151,6 +157,7 @@ class Listing(Watchable):
 
     `order` are columns of `t`, all in the same direction, the last one unique. `own` is the filter that whoever does not see
     everything in the scope cannot remove: the rows that are his. A `whole` list is only for those who see everything.
+    `caching` is for clients who are told otherwise than `max_age`.
     """
 
     scope: Scope
@@ -164,6 +171,7 @@ class Listing(Watchable):
     own: Filter | None = None
     whole: bool = False
     max_age: int = 30
+    caching: str | None = None
 
     @property
     def readers(self) -> frozenset[Role]:

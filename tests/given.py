@@ -22,11 +22,6 @@ TENANT = UUID("0192f000-0000-7000-8000-000000000001")
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 STORY = {
     "tenants": str(TENANT),
-    "people": "person",
-    "teams": "team",
-    "inspection-types": "type",
-    "prerequisites": "all",
-    "passports": "team",
     "bookings": "booking",
     "trucks": "truck",
     "drivers": "driver",
@@ -35,6 +30,10 @@ STORY = {
     "payroll-periods": "period",
     "pay-days": "2026-11-20",
     "driver-days": "driver.2026-11-20",
+    "people": "person",
+    "teams": "team",
+    "inspection-types": "mechanical",
+    "prerequisites": "all",
     "checklist-templates": "mechanical",
     "checklist-versions": "mechanical.1",
     "inspections": "inspection",
