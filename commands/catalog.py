@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from commands.attachments import AbandonAttachment, CompleteAttachment, DeclareAttachment, ExpectAttachment
 from commands.bookings.bookings import (
     CancelBooking,
     CheckInBooking,
@@ -86,6 +87,12 @@ COMMANDS: Mapping[str, Mapping[str, type[Command]]] = {
         "change-time-zone": ChangeTimeZone,
         "set-retention": SetRetention,
         "expire-fixes": ExpireFixes,
+    },
+    "attachments": {
+        "declare": DeclareAttachment,
+        "expect": ExpectAttachment,
+        "complete": CompleteAttachment,
+        "abandon": AbandonAttachment,
     },
     "people": {
         "register": RegisterPerson,

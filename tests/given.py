@@ -23,6 +23,7 @@ NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 STORY = {
     "tenants": str(TENANT),
     "bookings": "booking",
+    "attachments": "file",
     "trucks": "truck",
     "drivers": "driver",
     "sites": "site",
