@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from commands.attachments import AbandonAttachment, CompleteAttachment, DeclareAttachment, ExpectAttachment
 from commands.bookings.bookings import (
     CancelBooking,
     CheckInBooking,
@@ -87,6 +88,12 @@ COMMANDS: Mapping[str, Mapping[str, type[Command]]] = {
         "set-retention": SetRetention,
         "expire-fixes": ExpireFixes,
     },
+    "attachments": {
+        "declare": DeclareAttachment,
+        "expect": ExpectAttachment,
+        "complete": CompleteAttachment,
+        "abandon": AbandonAttachment,
+    },
     "people": {
         "register": RegisterPerson,
         "change-contact": ChangeContact,
@@ -98,6 +105,21 @@ COMMANDS: Mapping[str, Mapping[str, type[Command]]] = {
     "teams": {
         "register": RegisterTeam,
         "withdraw": WithdrawTeam,
+    },
+    "bookings": {
+        "request": RequestBooking,
+        "confirm": ConfirmBooking,
+        "reschedule": RescheduleBooking,
+        "prioritize": PrioritizeBooking,
+        "cancel": CancelBooking,
+        "mark-no-show": MarkNoShow,
+        "check-in": CheckInBooking,
+        "assign-scrutineer": AssignScrutineer,
+        "remove-scrutineer": RemoveScrutineer,
+        "expire-hold": ExpireHold,
+        "start": StartBooking,
+        "complete": CompleteBooking,
+        "continue": ContinueBooking,
     },
     "inspection-types": {
         "define": DefineInspectionType,
@@ -122,21 +144,6 @@ COMMANDS: Mapping[str, Mapping[str, type[Command]]] = {
     "client-reports": {
         "alert": ReportAlert,
         "measure": ReportMeasurement,
-    },
-    "bookings": {
-        "request": RequestBooking,
-        "confirm": ConfirmBooking,
-        "reschedule": RescheduleBooking,
-        "prioritize": PrioritizeBooking,
-        "cancel": CancelBooking,
-        "mark-no-show": MarkNoShow,
-        "check-in": CheckInBooking,
-        "assign-scrutineer": AssignScrutineer,
-        "remove-scrutineer": RemoveScrutineer,
-        "expire-hold": ExpireHold,
-        "start": StartBooking,
-        "complete": CompleteBooking,
-        "continue": ContinueBooking,
     },
     "inspections": {
         "prepare": PrepareInspection,

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from projections.attachments import ATTACHMENTS_VIEW
 from projections.bookings.bookings import ASSIGNMENTS_VIEW, BOOKINGS_VIEW
 from projections.bookings.stations import CALENDAR_VIEW, STATION_DAYS_VIEW, STATIONS_VIEW
 from projections.deadlines import DEADLINES_VIEW
@@ -52,6 +53,7 @@ CONTEXTS: Mapping[str, Context] = {
                 FOLLOW_UPS_VIEW,
                 CLIENT_REPORTS_VIEW,
                 ITEM_STATS_VIEW,
+                ATTACHMENTS_VIEW,
                 DEADLINES_VIEW,
             ),
         ),

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from fastapi import APIRouter
 
-from read_api import contract, locks, log, people, presence, stream, tenants
+from read_api import attachments, contract, locks, log, people, presence, stream, tenants
 from read_api.bookings import bookings, scrutineers, stations
 from read_api.inspections import (
     checklists,
@@ -31,6 +31,7 @@ ROUTERS: Sequence[APIRouter] = (
     bookings.router,
     scrutineers.router,
     stations.router,
+    attachments.router,
     types.router,
     checklists.router,
     inspections.router,

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from read_api.attachments import ATTACHMENTS
 from read_api.bookings.bookings import BOOKINGS
 from read_api.bookings.stations import STATIONS
 from read_api.inspections.checks import CHECKS, CONFLICTS, HELD_CHECKS
@@ -27,6 +28,7 @@ LIVE: Mapping[str, Listing] = {
         SITES,
         BOOKINGS,
         STATIONS,
+        ATTACHMENTS,
         PEOPLE,
         TEAMS,
         INSPECTIONS,

@@ -23,6 +23,7 @@ NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 STORY = {
     "tenants": str(TENANT),
     "bookings": "booking",
+    "attachments": "file",
     "trucks": "truck",
     "drivers": "driver",
     "sites": "site",
@@ -37,7 +38,6 @@ STORY = {
     "checklist-templates": "mechanical",
     "checklist-versions": "mechanical.1",
     "inspections": "inspection",
-    "passports": "team",
     "follow-ups": "inspection.1",
     "client-reports": "report",
     "counters": "a",

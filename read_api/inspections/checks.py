@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
-from domain.inspections.checks import CheckStatus, Merge, Resolution
+from domain.inspections.checks import CheckStatus, Clash, Merge, Resolution
 from read_api.inspections.checklists import ItemShown
 from read_api.listing import Filter, Listing, Page, Paging, Shown
 from read_api.paddock import PADDOCK, Paddock, named
@@ -123,7 +123,8 @@ class Value(Shown):
 
 class Conflict(Shown):
     """Two values of an item that exclude each other in the fields of `clash`: what holds for now and who said that, and what
-    came in, from somebody who had seen `base_value`; once it is resolved, what was decided.
+    came in, from somebody who had seen `base_value`; once it is resolved, what was decided. Nobody may have said anything
+    before of an item that was locked.
     """
 
     inspection_id: str
@@ -135,13 +136,13 @@ class Conflict(Shown):
     inspection_type_name: str | None
     item: str
     section: str | None
-    clash: list[str]
+    clash: list[Clash]
     base_value: Value
     current_value: Value
     current_revision: int
-    last_modified_by: str
+    last_modified_by: str | None
     last_modified_by_name: str | None
-    last_modified_at: datetime
+    last_modified_at: datetime | None
     incoming_value: Value
     incoming_by: str
     incoming_by_name: str | None

@@ -29,11 +29,14 @@ TEAM = """json_build_object('id', b.team_id, 'name', m.name, 'code', m.code, 'nu
     'university', m.university)"""
 KIND = "json_build_object('id', b.inspection_type_id, 'name', k.name, 'duration_minutes', k.duration_minutes)"
 
+# Looked up once for all items: the names of those who said something of one.
+NAMES = """(select jsonb_object_agg(p."user", p.name order by p.status desc, p.id desc) from {schema}.people p
+    where p."user" = any(array(select c.by from {schema}.checks c where c.inspection_id = %(id)s)))"""
 # What is on the version of the checklist for this car, and ad-hoc items behind it, each with what is said of it.
 LINES = f"""select e.section, json_agg(json_build_object('code', e.code, 'description', e.description,
         'required', e.required, 'parent_code', e.parent_code, 'ad_hoc', e.ad_hoc, 'status', coalesce(t.status, 'open'),
         'comment', t.comment, 'revision', coalesce(t.revision, 0), 'by', t.by,
-        'by_name', case when t.by is not null then {named("t.by")} end, 'at', t.at, 'merge', t.merge,
+        'by_name', {NAMES}->>t.by, 'at', t.at, 'merge', t.merge,
         'locked', coalesce(t.locked, false), 'locked_by', t.locked_by, 'conflicts', coalesce(t.conflicts, 0),
         'follow_up_id', t.inspection_id || '.' || t.defect) order by e.place, e.code) as entries
     from (select s.code, s.section, s.description, s.required, s.parent_code, false as ad_hoc, s.place
@@ -61,7 +64,8 @@ SCRUTINEERS = """(select coalesce(json_agg(json_build_object('person_id', a.pers
     where a.tenant_id = b.tenant_id and a.booking_id = b.id)"""
 ATTACHMENTS = f"""(select coalesce(json_agg(json_build_object('id', t.id, 'item', t.item, 'name', t.name,
         'size', t.size, 'media_type', t.media_type, 'sha256', t.sha256, 'status', t.status, 'by', t.by,
-        'by_name', {named("t.by")}, 'declared_at', t.declared_at, 'stored_at', t.stored_at)
+        'by_name', {named("t.by")}, 'declared_at', t.declared_at, 'stored_at', t.stored_at,
+        'content', case when t.status = 'stored' then '/attachments/' || t.id || '/content' end)
         order by t.declared_at, t.id), '[]')
     from {{schema}}.attachments t
     where t.tenant_id = b.tenant_id and t.booking_id = b.id and t.status <> 'abandoned')"""
@@ -166,7 +170,7 @@ class Scrutineer(Shown):
 
 
 class AttachmentShown(Shown):
-    """A file on the booking or on one of the items; `declared` as long as its bytes have not come."""
+    """A file on the booking or on one of the items; its bytes are at `content`, once they have come."""
 
     id: str
     item: str | None
@@ -179,6 +183,7 @@ class AttachmentShown(Shown):
     by_name: str | None
     declared_at: datetime
     stored_at: datetime | None
+    content: str | None
 
 
 class Workspace(Shown):
