@@ -296,10 +296,7 @@ async def asking(
 async def authenticated(request: Request, authentication: Awaitable[Principal]) -> Principal:
     """Return who asks, once that is taken from his quota, or from that of the address of a stranger. Raises ProblemError."""
     limits: Limits = request.app.state.limits
-    try:
-        principal = await authentication
-    except ProblemError as problem:
-        raise await limits.charge_stranger(request.scope, problem) from problem
+    principal = await limits.recognised(request.scope, authentication)
     await limits.charge(request.scope, principal)
     return principal
 

@@ -86,7 +86,9 @@ WAITS = InspectionSuspended(reason="Rain", at=NOW + 70 * MINUTE)
 GOES_ON = InspectionResumed(at=NOW + 80 * MINUTE)
 DONE = InspectionCompleted(team_id="team", inspection_type_id="brake", result="passed", seconds=1_500, by="sam")
 REOPENED = InspectionReopened(reason="Wrong car", by="ada", at=NOW + 100 * MINUTE)
-HELD = CheckHeld(branch="phone", step=2, item="B1", value=CheckValue(), based_on=0, by="sam", at=NOW)
+HELD = CheckHeld(
+    branch="phone", step=2, item="B1", value=CheckValue(), based_on=0, by="sam", at=NOW, since=NOW + 5 * MINUTE
+)
 RULES = Rules(name="Brake test", duration_minutes=30, classes=(ClassRules(vehicle_class="EV"),))
 
 Story = list[Recorded[Any]]
@@ -374,7 +376,7 @@ def test_a_confirmed_booking_that_moves_is_never_due() -> None:
 
 
 def test_held_checks_are_due_an_hour_after_the_first_of_them_came() -> None:
-    story = [*work(HELD, minute=5), *work(replace(HELD, step=3), minute=10)]
+    story = work(HELD, replace(HELD, step=3, since=NOW + 10 * MINUTE))
     assert row("deadlines", story) == DeadlineRow(
         name="release-held",
         id="booking",

@@ -154,7 +154,8 @@ def step(verb: str, id: str = "a", minutes: int = 0, later: int = 0, late: int =
 
 @settings(max_examples=300, deadline=None)
 @example([step("request"), step("request", "b", later=2, team="ohm"), step("confirm", "b"), step("confirm", late=1)])
-@example([step("request", minutes=-30), Turn("brakes", RULES, ZONES[0]), step("request", "b", team="ohm")])
+@example([step("request"), step("request", "b", minutes=-30, team="ohm")])
+@example([step("request", minutes=-90), Turn("brakes", RULES, ZONES[0]), step("request", "b", minutes=-85, team="ohm")])
 @for_all(some.lists(STEPS | TURNS, max_size=40))
 def test_no_lane_and_no_car_has_two_bookings_at_once(steps: list[Step | Turn]) -> None:
     booked, _ = told(steps)

@@ -40,7 +40,8 @@ LOAD_UNTIL = """select originator_id, originator_version, topic, state from fiel
                  where originator_id = %b and originator_version <= %b order by originator_version"""
 LOAD_COMMAND = """select notification_id, envelope, originator_id, originator_version, topic, state from fieldlog.log
                    where command_id = %b order by command_index"""
-VERSION_AT = "select max(originator_version) from fieldlog.log where originator_id = %b and notification_id <= %b"
+VERSION_AT = """select coalesce(max(originator_version), 0) from fieldlog.log
+                 where originator_id = %b and notification_id <= %b"""
 
 
 T = TypeVar("T")

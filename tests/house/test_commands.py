@@ -49,9 +49,13 @@ def test_only_what_fieldlog_itself_asks_for_has_no_door() -> None:
     """Reactions and timers ask for these: their fields come from facts, which were bounded when they came in."""
     inside = {one.__name__ for one in set(EVERY_COMMAND) - set(SENT)}
     assert inside == {
+        "AbandonAttachment",
+        "CompleteAttachment",
         "CompleteBooking",
         "CondenseTrack",
         "ContinueBooking",
+        "DeclareAttachment",
+        "ExpectAttachment",
         "ExpireFixes",
         "ExpireHold",
         "NoteReactionRefused",
