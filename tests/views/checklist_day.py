@@ -28,6 +28,7 @@ from domain.inspections.checks import (
     CheckValue,
     ConflictFound,
     ConflictResolved,
+    DefectCleared,
     DefectFound,
     ItemChecked,
     ItemLocked,
@@ -91,7 +92,7 @@ def at(minutes: float) -> datetime:
 
 def begun() -> Story:
     """People, teams, types, and a checklist."""
-    people = {"mia": None, "leo": None, "eva": "volt", "max": "torque"}
+    people = {"ida": None, "mia": None, "leo": None, "eva": "volt", "max": "torque"}
     return [
         *(
             one
@@ -180,8 +181,8 @@ def clash(item: str, number: int = 1) -> ConflictFound:
         number=number,
         item=item,
         clash=("status",),
-        base=CheckValue(),
-        current=PASSED,
+        base=CheckValue(comment="Look closer"),
+        current=CheckValue(status="passed", comment="Fine"),
         current_revision=1,
         current_by="mia",
         current_at=at(20),
@@ -195,13 +196,13 @@ def clash(item: str, number: int = 1) -> ConflictFound:
 def resolved(item: str, number: int = 1, revision: int = 2) -> ConflictResolved:
     """What came in is what holds."""
     return ConflictResolved(
-        number=number, item=item, resolution="accept_incoming", value=FAILED, revision=revision, by="ana", at=at(30)
+        number=number, item=item, resolution="accept_incoming", value=FAILED, revision=revision, by="ida", at=at(30)
     )
 
 
 def held(item: str, step: int = 2) -> CheckHeld:
     """A check of Leo's tablet that came before the one that it follows."""
-    return CheckHeld(branch="tablet", step=step, item=item, value=PASSED, based_on=0, by="leo", at=at(22), since=at(22))
+    return CheckHeld(branch="tablet", step=step, item=item, value=FAILED, based_on=0, by="leo", at=at(22), since=at(22))
 
 
 def busy() -> Story:
@@ -289,7 +290,20 @@ def elsewhere() -> Story:
         *recorded(INSPECTIONS, checked("A2", FAILED), checked("B2"), clash("B2"), id="other", at=at(20)),
         *recorded(CHECKLISTS, ChecklistDrafted(items=SECOND), id="mech", at=at(29)),
         *published(2, SECOND, 30),
-        *recorded(INSPECTIONS, migrated, id="other", at=at(31)),
+        *recorded(
+            INSPECTIONS,
+            migrated,
+            checked("B1", FAILED),
+            DefectFound(number=1, item="B1", comment=None, by="mia"),
+            checked("B1", revision=2),
+            DefectCleared(number=1, item="B1", by="mia"),
+            checked("B1", FAILED, revision=3),
+            DefectFound(number=2, item="B1", comment=None, by="mia"),
+            id="other",
+            at=at(31),
+        ),
+        *started("waits", team="torque", minute=14),
+        *recorded(INSPECTIONS, InspectionSuspended(reason="Rain", at=at(15)), id="waits", at=at(15)),
         *recorded(
             FOLLOW_UPS,
             FollowUpOpened(inspection_id="other", item="A2"),
