@@ -187,15 +187,20 @@ def weight(check: CheckRow) -> Counter[str]:
     return _weight(check.required, check.status) if check.on_sheet else Counter()
 
 
-def weights(look: Look, inspection_id: str, items: Iterable[Item]) -> Counter[str]:
-    """Return what items of a checklist count for together, with their open conflicts."""
+def weights(
+    look: Look, inspection_id: str, codes: Iterable[str], items: Mapping[str, Item], section: str | None = None
+) -> Counter[str]:
+    """Return what these items count for together by a checklist, with their open conflicts; those of a section, if named.
+
+    What it does not have counts only as an ad-hoc item.
+    """
     total = Counter[str]()
-    for item in items:
-        check = look(CheckRow, inspection_id, item.code)
-        if check is None:
-            total += _weight(item.required, "open")
-        elif check.ad_hoc is None:
-            total += _weight(item.required, check.status) + Counter(conflicts=check.conflicts)
+    for code in codes:
+        check = look(CheckRow, inspection_id, code)
+        item = items.get(code) or (check.ad_hoc if check is not None else None)
+        if item is not None and section in (None, item.section):
+            status, conflicts = (check.status, check.conflicts) if check is not None else ("open", 0)
+            total += _weight(item.required, status) + Counter(conflicts=conflicts)
     return total
 
 

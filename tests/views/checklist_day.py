@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -287,7 +288,15 @@ def elsewhere() -> Story:
     migrated = ChecklistMigrated(from_version=1, to_version=2, difference=Difference(added=("C1",), removed=("A2",)))
     return [
         *started("other", team="torque", minute=12),
-        *recorded(INSPECTIONS, checked("A2", FAILED), checked("B2"), clash("B2"), id="other", at=at(20)),
+        *recorded(
+            INSPECTIONS,
+            AdHocItemAdded(item=replace(SECOND[-1], section="Other"), by="mia"),
+            checked("A2", FAILED),
+            checked("B2"),
+            clash("B2"),
+            id="other",
+            at=at(20),
+        ),
         *recorded(CHECKLISTS, ChecklistDrafted(items=SECOND), id="mech", at=at(29)),
         *published(2, SECOND, 30),
         *recorded(
