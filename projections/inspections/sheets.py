@@ -153,7 +153,8 @@ def check_of(look: Look, inspection_id: str, code: str) -> CheckRow:
     if known is not None:
         return known
     inspection = inspection_of(look, inspection_id)
-    item = sheet(look, inspection, inspection.checklist_version).get(code)
+    version = _version(look, inspection, inspection.checklist_version)
+    item = version.item(code, inspection.vehicle_class) if version is not None else None
     return CheckRow(
         inspection_id=inspection_id,
         item=code,
@@ -174,8 +175,12 @@ def added(look: Look, inspection: InspectionRow, item: Item) -> CheckRow:
 
 def sheet(look: Look, inspection: InspectionRow, version: int | None) -> Mapping[str, Item]:
     """Return the items of a version of an inspection's checklist for its car, by code, in order."""
-    found = look(ChecklistVersionRow, inspection.inspection_type_id, version) if version is not None else None
+    found = _version(look, inspection, version)
     return found.of(inspection.vehicle_class) if found is not None else {}
+
+
+def _version(look: Look, inspection: InspectionRow, version: int | None) -> ChecklistVersionRow | None:
+    return look(ChecklistVersionRow, inspection.inspection_type_id, version) if version is not None else None
 
 
 COUNTS = ("items", "required", "passed", "failed", "not_applicable", "open", "open_required")
