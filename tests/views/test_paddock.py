@@ -82,7 +82,7 @@ def test_a_booking_says_all_there_is_to_say(paddock: Paddock, staff: Person) -> 
     done = staff.see("/bookings/done")
     assert (done["status"], done["result"], done["seconds"]) == ("completed", "conditional_pass", 1_500)
     assert (done["team_name"], done["team_code"], done["team_number"]) == ("Red Racing", "RED", 7)
-    assert (done["inspection_type_name"], done["attendees"], done["notes"]) == ("Pre-inspection", ["rok"], "First")
+    assert (done["inspection_type_name"], done["attendees"], done["notes"]) == ("Pre-inspection", ["rita"], "First")
     assert datetime.fromisoformat(done["started_at"]) == paddock.at(-120)
     [assigned] = staff.see("/bookings/soon")["scrutineers"]
     assert (assigned["person_id"], assigned["name"], assigned["assigned_by"]) == ("sam", "Sam", "ana")
