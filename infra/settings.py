@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from base64 import b64decode
 from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -27,6 +28,7 @@ from infra.sniffing import KNOWN
 
 PREFIX = "FIELDLOG_"
 UNPREFIXED = frozenset({"REDIS_URL", "KAFKA_BOOTSTRAP_SERVERS", "OTEL_EXPORTER_OTLP_ENDPOINT"})
+BROKER = re.compile(r"([\w.-]+|\[[\da-fA-F:.]+\]):(?P<port>\d{1,5})", re.ASCII)
 
 
 class SettingsError(ValueError):
@@ -72,6 +74,14 @@ def _networks(value: str) -> str:
     return value
 
 
+def _brokers(value: str) -> str | None:
+    brokers = [one.strip() for one in value.split(",") if one.strip()]
+    found = [BROKER.fullmatch(one) for one in brokers]
+    if not all(one is not None and 1 <= int(one["port"]) <= 65535 for one in found):
+        raise ValueError("must be brokers such as kafka-1:9092,kafka-2:9092")
+    return ",".join(brokers) or None
+
+
 def _media_types(value: str) -> str:
     unknown = media_types(value) - KNOWN
     if unknown or not media_types(value):
@@ -91,6 +101,7 @@ def networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
 
 Key = Annotated[SecretBytes, BeforeValidator(_key)]
 Url = Annotated[SecretStr, AfterValidator(_url)]
+Brokers = Annotated[str, AfterValidator(_brokers)]
 JsonObject = Annotated[SecretStr, AfterValidator(_options)]
 
 
@@ -142,7 +153,7 @@ class Settings(BaseModel):
     lock_seconds: int = Field(
         900, ge=1, le=86_400, description="How long an edit lock lasts if its holder does not extend it"
     )
-    kafka_bootstrap_servers: str | None = Field(
+    kafka_bootstrap_servers: Brokers | None = Field(
         None, description="Brokers to which the relay publishes, `host:port` with commas between them"
     )
     kafka_options: JsonObject = Field(
@@ -154,7 +165,11 @@ class Settings(BaseModel):
     topic_prefix: str = Field(
         "fieldlog", pattern="^[a-zA-Z0-9._-]{1,100}$", description="What the names of all topics begin with"
     )
-    source: str = Field("fieldlog", description="Which Fieldlog this is: the last part of `source` on published events")
+    source: str = Field(
+        "fieldlog",
+        pattern="^[A-Za-z0-9._~-]{1,100}$",
+        description="Which Fieldlog this is: the last part of `source` on published events",
+    )
     objects: str | None = Field(
         None,
         min_length=1,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
@@ -25,11 +26,13 @@ from infra.web.tokens import Bearer, Keys, Tokens
 from write_api import uploads
 from write_api.doors import Door
 from write_api.guards import Guards
+from write_api.imports import PATH, Imports, with_imports
 from write_api.openapi import with_commands, with_problems
 
 DESCRIPTION = """One door for every command. A command is answered with a receipt once its facts are in the log for good;
 a refusal says why not. Every failure is a problem document (RFC 9457)."""
 
+STREAMED = re.compile(f"{re.escape(PATH)}|{uploads.STREAMED}")  # what these read is bounded by themselves
 QUEUED = Gauge("append_queue_length", "Appends that wait for the next batch")
 
 
@@ -66,12 +69,12 @@ class WriteApi:
             with suppress(asyncio.CancelledError):
                 await refresh
 
-        title, most = "Fieldlog: commands", settings.max_body_bytes
-        behind = framework(title, DESCRIPTION, self.health, lifespan, most, uploads.STREAMED)
+        behind = framework("Fieldlog: commands", DESCRIPTION, self.health, lifespan, settings.max_body_bytes, STREAMED)
         with_commands(behind)
         with_problems(behind)
         bearer = Bearer(Tokens(keys, settings.token_issuer, settings.token_audience))
         limits, guards = Limits(self._shared, settings), Guards(Locks(self._shared, settings.lock_seconds))
+        with_imports(behind, Imports(self.desk, bearer, limits, guards))
         behind.state.uploads = uploads.Service(self.desk, bearer, limits, Objects(settings), settings)
         behind.include_router(uploads.router)
         return edged(Door(self.desk, bearer, behind, settings.max_body_bytes, limits, guards), settings)

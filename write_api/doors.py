@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
 from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
-import msgspec
 from prometheus_client import Counter
 from pydantic import ValidationError
 
@@ -22,7 +20,6 @@ from commands.trips.locations import Acknowledged
 from domain.catalog import STREAMS
 from domain.kernel import Refused
 from infra.log.desk import Desk
-from infra.log.identity import keyed_command_id
 from infra.log.order import (
     BarredError,
     BusyError,
@@ -100,7 +97,7 @@ class Door:
         context = context_of(scope)
         context.route = f"/{stream}/{{id}}/{verb}"
         _must_post(scope)
-        request = Request(scope, context, await self._authenticate(scope))
+        request = Request(scope, context, await self._limits.recognised(scope, self._bearer(scope)))
         must_be_allowed(route, request.principal)
         must_be_id(id)
         guard = self._guards.of(request.principal, route, id, request.lock_token())
@@ -126,7 +123,7 @@ class Door:
         context = context_of(scope)
         context.route = "/commands"
         _must_post(scope)
-        request = Request(scope, context, await self._authenticate(scope))
+        request = Request(scope, context, await self._limits.recognised(scope, self._bearer(scope)))
         try:
             batch = Batch.model_validate_json(await self._body(scope, receive))
         except ValidationError as error:
@@ -163,28 +160,14 @@ class Door:
         sound = [order for order in orders if isinstance(order, Order)]
         if len(sound) < len(orders):
             return [order if isinstance(order, ProblemError) else NotCarriedOutError() for order in orders]
-        principal, key = request.principal, "\n".join(item.op for item in batch.items)
-        command_id = keyed_command_id(principal.tenant_id, principal.actor.subject, "/commands", key)
         fingerprint = sha256("".join(str(order.envelope.fingerprint) for order in sound).encode()).hexdigest()
+        one = request.as_one("/commands", "\n".join(item.op for item in batch.items), fingerprint)
         try:
             return await self._desk().carry_out_together(
-                [
-                    replace(
-                        order,
-                        command_id=command_id,
-                        envelope=msgspec.structs.replace(order.envelope, fingerprint=fingerprint, op=item.op),
-                    )
-                    for order, item in zip(sound, batch.items, strict=True)
-                ]
+                [one(order, item.op) for order, item in zip(sound, batch.items, strict=True)]
             )
         except (BusyError, KeyReusedError) as error:
             raise problem_of(error) from error
-
-    async def _authenticate(self, scope: Scope) -> Principal:
-        try:
-            return await self._bearer(scope)
-        except ProblemError as problem:
-            raise await self._limits.charge_stranger(scope, problem) from problem
 
     async def _admitted(
         self, scope: Scope, principal: Principal, guard: Guard | None, requests: int

@@ -10,6 +10,7 @@ from fastapi import FastAPI, Response
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import models_json_schema
 
+from commands.inspections.sheets import Sheet
 from commands.kernel import Command
 from domain.roles import Role
 from infra.web.problems import (
@@ -107,7 +108,7 @@ def told_of(command: type[Command], *kinds: Kind) -> dict[str, Any]:
 
 def describe(document: dict[str, Any]) -> None:
     """Add the commands, their bodies and their problems to an OpenAPI document."""
-    models: list[type[BaseModel]] = [ReceiptShown, ProblemShown, Batch, BatchAnswer]
+    models: list[type[BaseModel]] = [ReceiptShown, ProblemShown, Batch, BatchAnswer, Sheet]
     for route in ROUTES.values():
         models.append(route.command)
         if route.command.answers is not None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Annotated, Any, NamedTuple, cast
 
 import http_sf
+import msgspec
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 from pydantic_core import PydanticCustomError, to_json
 
@@ -115,17 +117,37 @@ class Request:
 
     def order(self, route: Route, id: str, command: Command) -> Order:
         """Return the order that this request's headers and body make. Raises ProblemError."""
-        key = self._text(b"idempotency-key")
-        occurred_at = self._text(b"occurred-at")
         if_match = self._text(b"if-match")
         return self._order(
             route,
             id,
             command,
-            key=_key(key) if key is not None else None,
-            at=_occurred_at(occurred_at) if occurred_at is not None else None,
+            key=self.key(),
+            at=self._at(),
             if_match=if_match,
         )
+
+    def key(self) -> str | None:
+        """Return the request's idempotency key, if it carries one. Raises ProblemError."""
+        text = self._text(b"idempotency-key")
+        return _key(text) if text is not None else None
+
+    def part(self, route: Route, id: str, command: Command) -> Order:
+        """Return one of several orders that this request makes: its key and `If-Match` are about none of them alone.
+
+        Raises ProblemError.
+        """
+        return self._order(route, id, command, key=None, at=self._at(), if_match=None)
+
+    def as_one(self, path: str, key: str, fingerprint: str) -> Callable[[Order, str], Order]:
+        """Return what makes orders, each with a name of its own, the parts of one command with this key."""
+        command_id = keyed_command_id(self.principal.tenant_id, self.principal.actor.subject, path, key)
+
+        def part(order: Order, op: str) -> Order:
+            envelope = msgspec.structs.replace(order.envelope, fingerprint=fingerprint, op=op)
+            return replace(order, command_id=command_id, envelope=envelope)
+
+        return part
 
     def inquiry(self, route: Route, id: str, command: Command) -> Order:
         """Return the order of a command that asks only, to which no header of the request applies."""
@@ -187,6 +209,10 @@ class Request:
             client=self._client,
             if_match=_version(if_match) if if_match is not None else None,
         )
+
+    def _at(self) -> datetime | None:
+        text = self._text(b"occurred-at")
+        return _occurred_at(text) if text is not None else None
 
     def _text(self, name: bytes) -> str | None:
         value = self._headers.get(name)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -62,7 +61,7 @@ from write_api.orders import Request as Sending
 log = logging.getLogger(__name__)
 router = APIRouter(tags=["uploads"])
 
-STREAMED = re.compile("/uploads/[^/]+/parts/[^/]+")
+STREAMED = "/uploads/[^/]+/parts/[^/]+"
 ROUTES: dict[type[Command], Route] = {route.command: route for route in SENT.values() if route.command.by_hand}
 PartNumber = Annotated[int, Path(ge=1, le=MOST_PARTS)]
 
@@ -134,10 +133,7 @@ class Sender:
 
 async def _sender(request: Request) -> Sender:
     service: Service = request.app.state.uploads
-    try:
-        principal = await service.authenticate(request.scope)
-    except ProblemError as problem:
-        raise await service.limits.charge_stranger(request.scope, problem) from problem
+    principal = await service.limits.recognised(request.scope, service.authenticate(request.scope))
     await service.limits.charge(request.scope, principal)
     must_be_allowed(ROUTES[DeclareAttachment], principal)
     return Sender(request, service, Sending(request.scope, context_of(request.scope), principal))

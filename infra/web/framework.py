@@ -55,7 +55,12 @@ EXPOSED = [
 PROBLEM = f"#/components/schemas/{ProblemShown.__name__}"
 NOWHERE = re.compile(r"(?!)")
 ASKED = (400, 401, 403, 404, 422, 429, 503)
-STATUSES: Mapping[str, Sequence[int]] = {"health": (), "problems": (404,), "contract": ()}
+STATUSES: Mapping[str, Sequence[int]] = {
+    "health": (),
+    "problems": (404,),
+    "contract": (),
+    "imports": (400, 401, 403, 413, 415, 422, 429, 503),
+}
 Check = Callable[[], Awaitable[str]]
 
 

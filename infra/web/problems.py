@@ -44,6 +44,8 @@ NOT_CARRIED_OUT = Kind("not-carried-out", 424, "Another command of the atomic ba
 STALE_VERSION = Kind("stale-version", 412, "The record has changed since the version that was named.")
 TOO_LARGE = Kind("too-large", 413, "The body is larger than this service takes.")
 WRONG_CONTENT_TYPE = Kind("wrong-content-type", 415, "The body is sent as application/json.")
+FILE_TOO_LARGE = Kind("file-too-large", 413, "The file is larger than those that are taken.")
+TYPE_NOT_TAKEN = Kind("type-not-taken", 415, "Files of this type are not taken.")
 INVALID_INPUT = Kind("invalid-input", 422, "Something that was sent cannot be accepted in any state.")
 LOCKED = Kind("locked", 423, "The edit lock of this record is not yours.")
 KEY_REUSED = Kind("key-reused", 422, "The idempotency key was used before with another payload.")
@@ -78,6 +80,8 @@ KINDS = (
     STALE_VERSION,
     TOO_LARGE,
     WRONG_CONTENT_TYPE,
+    FILE_TOO_LARGE,
+    TYPE_NOT_TAKEN,
     INVALID_INPUT,
     KEY_REUSED,
     LOCKED,
