@@ -406,6 +406,6 @@ def test_a_file_is_due_until_it_is_there_or_given_up() -> None:
     )
     story = recorded(ATTACHMENTS, declared, id="file")
     assert row("deadlines", story).due_at == NOW + 30 * MINUTE
-    stored = AttachmentStored(size=3, sha256="00", media_type="image/jpeg")
+    stored = AttachmentStored(key="k", size=3, sha256="00", media_type="image/jpeg")
     for fact in (stored, AttachmentAbandoned(key="k")):
         assert rows("deadlines", story, recorded(ATTACHMENTS, fact, id="file")) == {}
