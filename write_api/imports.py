@@ -9,7 +9,7 @@ from hashlib import sha256
 from typing import Annotated, Literal
 
 import fastapi
-from fastapi import FastAPI, Query
+from fastapi import Depends, FastAPI, Query
 from pydantic import BaseModel, Field
 from starlette.requests import ClientDisconnect
 
@@ -106,17 +106,20 @@ class Imports:
     ) -> None:
         self._desk, self._bearer, self._limits, self._guards = desk, authenticate, limits, guards
 
-    async def take(self, asked: fastapi.Request, *, dry_run: bool, policy: Policy) -> Imported:
-        """Answer one request. Raises ProblemError."""
+    async def admit(self, asked: fastapi.Request) -> Request:
+        """Return what the orders of a file share, once its sender may import and is charged for it. Raises ProblemError."""
         scope = asked.scope
-        context = context_of(scope)
-        request = Request(scope, context, await self._limits.recognised(scope, self._bearer(scope)))
+        request = Request(scope, context_of(scope), await self._limits.recognised(scope, self._bearer(scope)))
         for route in BY_STREAM.values():
             must_be_allowed(route, request.principal)
         await self._limits.charge(scope, request.principal)
+        return request
+
+    async def take(self, asked: fastapi.Request, request: Request, *, dry_run: bool, policy: Policy) -> Imported:
+        """Answer one request. Raises ProblemError."""
         body = await _body(asked)
-        file = await asyncio.to_thread(_read, header(scope, b"content-type"), body)
-        context.fields |= {"rows": len(file.rows), "not_taken": len(file.plan.not_taken)}
+        file = await asyncio.to_thread(_read, header(asked.scope, b"content-type"), body)
+        context_of(asked.scope).fields |= {"rows": len(file.rows), "not_taken": len(file.plan.not_taken)}
         await self._carry_out(
             file, request, sha256(body).hexdigest(), dry_run=dry_run, whole=policy == "all_or_nothing"
         )
@@ -180,6 +183,7 @@ def with_imports(app: FastAPI, imports: Imports) -> None:
     async def import_checklists(
         asked: fastapi.Request,
         answer: fastapi.Response,
+        request: Request = Depends(imports.admit),
         idempotency_key: Annotated[str | None, fastapi.Header(description=KEY)] = None,  # noqa: ARG001
         dry_run: Annotated[bool, Query(description="Only say what would become of it")] = False,
         policy: Annotated[
@@ -192,7 +196,7 @@ def with_imports(app: FastAPI, imports: Imports) -> None:
         are. The items of a checklist become its draft, instead of what it was; nothing is published. A CSV file has items
         only, under the names of their columns, in UTF-8 or what it is found to be in. All of a file is one append.
         """
-        imported = await imports.take(asked, dry_run=dry_run, policy=policy)
+        imported = await imports.take(asked, request, dry_run=dry_run, policy=policy)
         if imported.position is not None:
             answer.headers["Position"] = str(imported.position)
         return imported
