@@ -2,6 +2,21 @@
 
 from collections.abc import Mapping
 
+from commands.attachments import AbandonAttachment, CompleteAttachment, DeclareAttachment, ExpectAttachment
+from commands.bookings.bookings import (
+    CancelBooking,
+    CheckInBooking,
+    CompleteBooking,
+    ConfirmBooking,
+    ContinueBooking,
+    ExpireHold,
+    MarkNoShow,
+    PrioritizeBooking,
+    RequestBooking,
+    RescheduleBooking,
+    StartBooking,
+)
+from commands.bookings.scrutineers import AssignScrutineer, RemoveScrutineer
 from commands.inspections.checklists import DraftChecklist, DraftItem, DropItem, PublishChecklist, RetireChecklist
 from commands.inspections.follow_ups import OpenFollowUp, ResolveFollowUp
 from commands.inspections.passports import RevokeApproval
@@ -13,6 +28,16 @@ from commands.inspections.types import (
     ReviseInspectionType,
 )
 from commands.kernel import Command
+from commands.people import (
+    AnnounceAvailability,
+    ChangeContact,
+    GiveRole,
+    LeavePerson,
+    RegisterPerson,
+    RegisterTeam,
+    WithdrawRole,
+    WithdrawTeam,
+)
 from commands.tenants import ChangeTimeZone, ExpireFixes, OpenTenant, SetRetention
 from commands.trips.drivers import (
     AssignTruck,
@@ -51,6 +76,24 @@ COMMANDS: Mapping[str, Mapping[str, type[Command]]] = {
         "set-retention": SetRetention,
         "expire-fixes": ExpireFixes,
     },
+    "attachments": {
+        "declare": DeclareAttachment,
+        "expect": ExpectAttachment,
+        "complete": CompleteAttachment,
+        "abandon": AbandonAttachment,
+    },
+    "people": {
+        "register": RegisterPerson,
+        "change-contact": ChangeContact,
+        "give-role": GiveRole,
+        "withdraw-role": WithdrawRole,
+        "announce-availability": AnnounceAvailability,
+        "leave": LeavePerson,
+    },
+    "teams": {
+        "register": RegisterTeam,
+        "withdraw": WithdrawTeam,
+    },
     "inspection-types": {
         "define": DefineInspectionType,
         "revise": ReviseInspectionType,
@@ -74,6 +117,21 @@ COMMANDS: Mapping[str, Mapping[str, type[Command]]] = {
     "client-reports": {
         "alert": ReportAlert,
         "measure": ReportMeasurement,
+    },
+    "bookings": {
+        "request": RequestBooking,
+        "confirm": ConfirmBooking,
+        "reschedule": RescheduleBooking,
+        "prioritize": PrioritizeBooking,
+        "cancel": CancelBooking,
+        "mark-no-show": MarkNoShow,
+        "check-in": CheckInBooking,
+        "assign-scrutineer": AssignScrutineer,
+        "remove-scrutineer": RemoveScrutineer,
+        "expire-hold": ExpireHold,
+        "start": StartBooking,
+        "complete": CompleteBooking,
+        "continue": ContinueBooking,
     },
     "trucks": {
         "register": RegisterTruck,

@@ -87,6 +87,7 @@ class Command(BaseModel):
     respects_lock: ClassVar[bool] = (
         False  # it replaces a value that somebody who holds the record's edit lock may be editing
     )
+    by_hand: ClassVar[bool] = False  # only a route of its own asks for it, with what nobody but that route knows
     answers: ClassVar[type[BaseModel] | None] = None
 
     def consults(self, state: Any, asked: Asked) -> Consults:

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from fastapi import APIRouter
 
-from read_api import contract, locks, log, presence, stream, tenants
+from read_api import attachments, contract, locks, log, people, presence, stream, tenants
+from read_api.bookings import bookings, scrutineers, stations
 from read_api.trips import drivers, fleet, payroll, sites, tracks, trips, trucks
 
 ROUTERS: Sequence[APIRouter] = (
@@ -15,6 +16,11 @@ ROUTERS: Sequence[APIRouter] = (
     trucks.router,
     sites.router,
     payroll.router,
+    people.router,
+    bookings.router,
+    scrutineers.router,
+    stations.router,
+    attachments.router,
     tenants.router,
     stream.router,
     locks.router,

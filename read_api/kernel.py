@@ -21,7 +21,7 @@ from infra.web.edge import context_of
 from infra.web.limiting import Limits
 from infra.web.problems import BUSY, LAGGING, NO_SUCH_RECORD, NOT_ALLOWED, ProblemError, encode, query_problem
 from infra.web.tokens import Principal
-from read_api.listing import EVERYBODY, MOST_COUNTED, OFFICE, Cursors, Listing, Paging, Part, links
+from read_api.listing import EVERYBODY, MOST_COUNTED, Cursors, Listing, Paging, Part, Scope, links
 from read_api.sealing import padless
 
 AUDIT = frozenset({Role.ADMIN, Role.AUDITOR})
@@ -45,10 +45,9 @@ class Asking:
         """The organisation that asks."""
         return self.principal.tenant_id
 
-    @property
-    def is_driver_only(self) -> bool:
-        """Say whether only what is his own may be shown."""
-        return not self.principal.actor.roles & OFFICE
+    def sees_all(self, scope: Scope) -> bool:
+        """Say whether all rows may be shown, not only what is his own."""
+        return bool(self.principal.actor.roles & scope.everything)
 
     async def find(self, context: str, statement: str, parameters: Mapping[str, Any], total: str = "null") -> Found:
         """Run one statement, once the views have come as far as was asked for. Raises ProblemError."""
@@ -114,11 +113,10 @@ class Asking:
         """Answer with a document that is true only now."""
         return Response(encode(document), media_type="application/json", headers={"Cache-Control": "no-store"})
 
-    async def own_driver_ids(self) -> list[str]:
-        """Return the drivers that the asking subject is."""
-        await self._wait("trips")
-        statement = 'select t.id from {schema}.drivers t where t."user" = %(subject)s'
-        found = await self._find("trips", statement, {"subject": self.principal.actor.subject})
+    async def own_ids(self, scope: Scope) -> list[str]:
+        """Return by which ids rows of a scope are the asking subject's own."""
+        await self._wait(scope.context)
+        found = await self._find(scope.context, scope.statement, {"subject": self.principal.actor.subject})
         return [row[0] for row in found.rows]
 
     def answer(self, position: int, body: bytes, etag: str, max_age: int, **headers: str) -> Response:
@@ -142,6 +140,14 @@ class Asking:
         version, document = found.rows[0]
         body = document.encode()
         return self.answer(found.position, body, f'"{version}.{sha256(body).hexdigest()[:16]}"', max_age)
+
+    async def record(self, listing: Listing, id: str) -> Response:
+        """Answer with the item of a list that has this id, if it may be shown. Raises ProblemError: no such record."""
+        is_limited = listing.own is not None and not self.sees_all(listing.scope)
+        own = f'and t."{listing.own.field}" in ({listing.scope.statement})' if listing.own and is_limited else ""
+        statement = f"select t.version, ({listing.item})::text from {listing.source} where t.id = %(id)s {own}"
+        parameters = {"id": id, "subject": self.principal.actor.subject}
+        return await self.one(listing.context, statement, parameters, listing.max_age)
 
     async def computed(
         self,
@@ -172,7 +178,8 @@ class Asking:
 
     async def page(self, listing: Listing, wanted: Paging, **more: Any) -> Response:
         """Answer with a part of a list, under the conditions of the query and `more`. Raises ProblemError."""
-        whose = self.principal.actor.subject if listing.own is not None and self.is_driver_only else None
+        is_limited = listing.own is not None and not self.sees_all(listing.scope)
+        whose = self.principal.actor.subject if is_limited else None
         depends_on = [listing.name, listing.item, listing.source, wanted.model_dump(mode="json"), more, whose]
         made = await self._kept(
             listing.context, depends_on, listing.max_age, lambda: self._part(listing, wanted, own=whose, more=more)
@@ -186,7 +193,7 @@ class Asking:
         conditions = ["true", *(listing.filters[name].sql(name) for name in parameters)]
         if listing.own is not None and own is not None:
             conditions.append(listing.own.sql("own"))
-            parameters["own"] = await self.own_driver_ids()
+            parameters["own"] = await self.own_ids(listing.scope)
         query_hash = _hash([listing.name, sorted(parameters.items())])
         part = Part(listing, wanted, self.settings.need("cursor_key"), query_hash)
         statement, after = part.statement(conditions)
@@ -295,5 +302,4 @@ def only(roles: frozenset[Role]) -> Any:
 
 
 Anybody = Annotated[Asking, only(EVERYBODY)]
-Office = Annotated[Asking, only(OFFICE)]
 Auditor = Annotated[Asking, only(AUDIT)]

@@ -22,6 +22,8 @@ TENANT = UUID("0192f000-0000-7000-8000-000000000001")
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 STORY = {
     "tenants": str(TENANT),
+    "bookings": "booking",
+    "attachments": "file",
     "trucks": "truck",
     "drivers": "driver",
     "sites": "site",

@@ -21,7 +21,7 @@ from domain.catalog import STREAMS
 from domain.kernel import Stream
 from domain.roles import Role
 from infra.log.codec import Client, Envelope
-from infra.log.identity import keyed_command_id
+from infra.log.identity import RECORD_ID, RECORD_ID_SHAPE, keyed_command_id
 from infra.log.order import ANY_VERSION, Order
 from infra.web.edge import Context, Scope
 from infra.web.problems import (
@@ -53,12 +53,13 @@ class Route(NamedTuple):
     name: str
 
 
-ROUTES: Mapping[tuple[str, str], Route] = {
+SENT: Mapping[tuple[str, str], Route] = {
     (stream, verb): Route(STREAMS[stream], command, f"{stream}.{verb}")
     for stream, verbs in COMMANDS.items()
     for verb, command in verbs.items()
     if command.allows - {Role.SYSTEM}
 }
+ROUTES = {address: route for address, route in SENT.items() if not route.command.by_hand}
 
 
 class Item(BaseModel):
@@ -148,6 +149,10 @@ class Request:
 
         return part
 
+    def inquiry(self, route: Route, id: str, command: Command) -> Order:
+        """Return the order of a command that asks only, to which no header of the request applies."""
+        return self._order(route, id, command, key=None, at=None, if_match=None)
+
     def tried(self, number: int, item: Item) -> Order | ProblemError:
         """Return the order that an item of a batch makes, or why it makes none."""
         route = ROUTES.get((item.stream, item.verb))
@@ -212,6 +217,13 @@ class Request:
     def _text(self, name: bytes) -> str | None:
         value = self._headers.get(name)
         return value.decode("latin-1") if value is not None else None
+
+
+def must_be_id(id: str) -> None:
+    """Raise ProblemError if this is no id of a record."""
+    if not RECORD_ID.fullmatch(id):
+        errors = [{"parameter": "id", "code": "id", "detail": RECORD_ID_SHAPE}]
+        raise ProblemError(INVALID_INPUT, RECORD_ID_SHAPE, errors=errors)
 
 
 def no_command(stream: str, verb: str) -> ProblemError:

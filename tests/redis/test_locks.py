@@ -94,6 +94,8 @@ def test_a_driver_takes_over_from_nobody_but_himself_and_locks_only_what_he_sees
     problem(
         driver.read.ask("/locks/drivers/D1", {"take_over": True}, if_position_at_least=str(ana.position)), 423, "locked"
     )
+    responsible = house.person(Role.DRIVER, Role.INSPECTION_RESPONSIBLE, subject="cvetka")
+    problem(responsible.read.ask("/locks/drivers/D1", {"take_over": True}), 423, "locked")
     problem(driver.get("/locks/drivers/D2"), 404, "no-such-record")
     problem(driver.read.ask("/locks/drivers/D2"), 404, "no-such-record")
     problem(driver.get("/locks"), 403, "not-allowed")

@@ -10,9 +10,11 @@ import pytest
 from fastapi.routing import APIRoute
 from pydantic import TypeAdapter
 
+from domain.roles import Role
 from read_api import locks, presence
 from read_api.catalog import ROUTERS
 from tests.conftest import TENANT
+from tests.test_doors import problem
 from tests.views.haulage import DEPOT, Day, fix
 from tests.views.house import House, Person
 
@@ -51,6 +53,9 @@ ROUTES = {
     if isinstance(route, APIRoute) and route.response_model is not None and route.path not in ELSEWHERE
 }
 
+HAULAGE = [route for route in ROUTES.values() if route.endpoint.__module__.startswith("read_api.trips.")]
+SCRUTINEERING = (Role.INSPECTION_RESPONSIBLE, Role.SCRUTINEER, Role.TEAM_LEADER, Role.TEAM_MEMBER)
+
 
 @pytest.fixture(scope="module")
 def office(shared_house: House) -> Iterator[Person]:
@@ -82,6 +87,14 @@ def test_an_answer_has_the_shape_that_it_promises(office: Person, path: str) -> 
         assert items != [], f"{question} says nothing, so this shows nothing"
     if path == "/stream/tickets":
         promised.validate_json(office.read.ask(path).content)
+
+
+@pytest.mark.parametrize("path", [one.path for one in HAULAGE])
+def test_scrutineering_sees_nothing_of_haulage(office: Person, shared_house: House, path: str) -> None:
+    everyone = shared_house.person(*SCRUTINEERING, subject="user-D1")
+    everyone.position = office.position
+    for question in QUESTIONS[path]:
+        problem(everyone.get(question), 403, "not-allowed")
 
 
 def filled(document: Any, place: str = "") -> Iterator[str]:
