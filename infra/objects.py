@@ -149,10 +149,17 @@ def _sync(top: Path, file: Path) -> None:
 
 
 def _remove(folder: Path, keep: str | None) -> None:
-    if keep is None and folder.exists():
-        shutil.rmtree(folder)
+    """Remove a folder, or what is in it beside a file that is kept; others may be doing the same."""
+    if keep is None:
+        shutil.rmtree(folder, onerror=_unless_gone)
+        return
     for one in folder.iterdir() if folder.exists() else ():
         if one.is_dir():
-            shutil.rmtree(one)
+            shutil.rmtree(one, onerror=_unless_gone)
         elif one.name != keep:
-            one.unlink()
+            one.unlink(missing_ok=True)
+
+
+def _unless_gone(_: object, __: object, failure: tuple[type[BaseException], BaseException, object]) -> None:
+    if not isinstance(failure[1], FileNotFoundError):
+        raise failure[1]

@@ -116,14 +116,14 @@ class Sender:
     async def ask(self, id: str, command: Command) -> Receipt:
         """Carry out a command under the conditions of the request's headers. Raises ProblemError."""
         order = self._sending.order(ROUTES[type(command)], id, command)
-        return await carried_out(self.service.desk(), order, self._context)
+        return await carried_out(self.service.desk, order, self._context)
 
     async def expected(self, id: str, part: int | None = None) -> Expected:
         """Return which bytes an attachment waits for. Raises ProblemError."""
         must_be_id(id)
         command = ExpectAttachment(part=part)
         order = self._sending.inquiry(ROUTES[ExpectAttachment], id, command)
-        answer = (await carried_out(self.service.desk(), order, self._context)).answer
+        answer = (await carried_out(self.service.desk, order, self._context)).answer
         assert isinstance(answer, Expected)
         return answer
 
