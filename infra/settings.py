@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from base64 import b64decode
 from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -27,6 +28,7 @@ from infra.sniffing import KNOWN
 
 PREFIX = "FIELDLOG_"
 UNPREFIXED = frozenset({"REDIS_URL", "KAFKA_BOOTSTRAP_SERVERS", "OTEL_EXPORTER_OTLP_ENDPOINT"})
+BROKER = re.compile(r"([\w.-]+|\[[\da-fA-F:.]+\]):(?P<port>\d{1,5})", re.ASCII)
 
 
 class SettingsError(ValueError):
@@ -84,6 +86,14 @@ def media_types(text: str) -> frozenset[str]:
     return frozenset(one.strip() for one in text.split(",") if one.strip())
 
 
+def _brokers(value: str) -> str | None:
+    brokers = [one.strip() for one in value.split(",") if one.strip()]
+    found = [BROKER.fullmatch(one) for one in brokers]
+    if not all(one is not None and 1 <= int(one["port"]) <= 65535 for one in found):
+        raise ValueError("must be brokers such as kafka-1:9092,kafka-2:9092")
+    return ",".join(brokers) or None
+
+
 def networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
     """Return networks that are written with commas between them. Raises ValueError."""
     return tuple(ip_network(one.strip()) for one in text.split(",") if one.strip())
@@ -92,6 +102,7 @@ def networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
 Key = Annotated[SecretBytes, BeforeValidator(_key)]
 Url = Annotated[SecretStr, AfterValidator(_url)]
 JsonObject = Annotated[SecretStr, AfterValidator(_options)]
+Brokers = Annotated[str, AfterValidator(_brokers)]
 
 
 Networks = Annotated[str, AfterValidator(_networks)]
@@ -142,7 +153,7 @@ class Settings(BaseModel):
     lock_seconds: int = Field(
         900, ge=1, le=86_400, description="How long an edit lock lasts if its holder does not extend it"
     )
-    kafka_bootstrap_servers: str | None = Field(
+    kafka_bootstrap_servers: Brokers | None = Field(
         None, description="Brokers to which the relay publishes, `host:port` with commas between them"
     )
     kafka_options: JsonObject = Field(
@@ -173,6 +184,7 @@ class Settings(BaseModel):
     upload_types: MediaTypes = Field(
         "image/jpeg,image/png,image/webp,image/heic,image/gif,application/pdf",
         description="Types of files that may be attached, by their signature, separated by commas",
+        Brokers=Annotated[str, AfterValidator(_brokers)],
     )
     master_key: Key | None = Field(None, description="Wraps the keys of personal data: 32 bytes in base64")
     cursor_key: Key | None = Field(None, description="Signs page cursors and stream tickets: 32 bytes in base64")
