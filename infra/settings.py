@@ -74,6 +74,14 @@ def _networks(value: str) -> str:
     return value
 
 
+def _brokers(value: str) -> str | None:
+    brokers = [one.strip() for one in value.split(",") if one.strip()]
+    found = [BROKER.fullmatch(one) for one in brokers]
+    if not all(one is not None and 1 <= int(one["port"]) <= 65535 for one in found):
+        raise ValueError("must be brokers such as kafka-1:9092,kafka-2:9092")
+    return ",".join(brokers) or None
+
+
 def _media_types(value: str) -> str:
     unknown = media_types(value) - KNOWN
     if unknown or not media_types(value):
@@ -86,14 +94,6 @@ def media_types(text: str) -> frozenset[str]:
     return frozenset(one.strip() for one in text.split(",") if one.strip())
 
 
-def _brokers(value: str) -> str | None:
-    brokers = [one.strip() for one in value.split(",") if one.strip()]
-    found = [BROKER.fullmatch(one) for one in brokers]
-    if not all(one is not None and 1 <= int(one["port"]) <= 65535 for one in found):
-        raise ValueError("must be brokers such as kafka-1:9092,kafka-2:9092")
-    return ",".join(brokers) or None
-
-
 def networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
     """Return networks that are written with commas between them. Raises ValueError."""
     return tuple(ip_network(one.strip()) for one in text.split(",") if one.strip())
@@ -101,8 +101,8 @@ def networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
 
 Key = Annotated[SecretBytes, BeforeValidator(_key)]
 Url = Annotated[SecretStr, AfterValidator(_url)]
-JsonObject = Annotated[SecretStr, AfterValidator(_options)]
 Brokers = Annotated[str, AfterValidator(_brokers)]
+JsonObject = Annotated[SecretStr, AfterValidator(_options)]
 
 
 Networks = Annotated[str, AfterValidator(_networks)]
@@ -165,7 +165,11 @@ class Settings(BaseModel):
     topic_prefix: str = Field(
         "fieldlog", pattern="^[a-zA-Z0-9._-]{1,100}$", description="What the names of all topics begin with"
     )
-    source: str = Field("fieldlog", description="Which Fieldlog this is: the last part of `source` on published events")
+    source: str = Field(
+        "fieldlog",
+        pattern="^[A-Za-z0-9._~-]{1,100}$",
+        description="Which Fieldlog this is: the last part of `source` on published events",
+    )
     objects: str | None = Field(
         None,
         min_length=1,
@@ -184,7 +188,6 @@ class Settings(BaseModel):
     upload_types: MediaTypes = Field(
         "image/jpeg,image/png,image/webp,image/heic,image/gif,application/pdf",
         description="Types of files that may be attached, by their signature, separated by commas",
-        Brokers=Annotated[str, AfterValidator(_brokers)],
     )
     master_key: Key | None = Field(None, description="Wraps the keys of personal data: 32 bytes in base64")
     cursor_key: Key | None = Field(None, description="Signs page cursors and stream tickets: 32 bytes in base64")
