@@ -18,7 +18,19 @@ from commands.bookings.bookings import (
 )
 from commands.bookings.scrutineers import AssignScrutineer, RemoveScrutineer
 from commands.inspections.checklists import DraftChecklist, DraftItem, DropItem, PublishChecklist, RetireChecklist
+from commands.inspections.checks import CheckItem, LockItem, ReleaseHeldChecks, ResolveConflict, UnlockItem
 from commands.inspections.follow_ups import OpenFollowUp, ResolveFollowUp
+from commands.inspections.inspections import (
+    AddAdHocItem,
+    CompleteInspection,
+    GiveFeedback,
+    MigrateChecklist,
+    PrepareInspection,
+    ReopenInspection,
+    ResumeInspection,
+    StartInspection,
+    SuspendInspection,
+)
 from commands.inspections.passports import RevokeApproval
 from commands.inspections.reports import ReportAlert, ReportMeasurement
 from commands.inspections.types import (
@@ -94,6 +106,21 @@ COMMANDS: Mapping[str, Mapping[str, type[Command]]] = {
         "register": RegisterTeam,
         "withdraw": WithdrawTeam,
     },
+    "bookings": {
+        "request": RequestBooking,
+        "confirm": ConfirmBooking,
+        "reschedule": RescheduleBooking,
+        "prioritize": PrioritizeBooking,
+        "cancel": CancelBooking,
+        "mark-no-show": MarkNoShow,
+        "check-in": CheckInBooking,
+        "assign-scrutineer": AssignScrutineer,
+        "remove-scrutineer": RemoveScrutineer,
+        "expire-hold": ExpireHold,
+        "start": StartBooking,
+        "complete": CompleteBooking,
+        "continue": ContinueBooking,
+    },
     "inspection-types": {
         "define": DefineInspectionType,
         "revise": ReviseInspectionType,
@@ -118,20 +145,21 @@ COMMANDS: Mapping[str, Mapping[str, type[Command]]] = {
         "alert": ReportAlert,
         "measure": ReportMeasurement,
     },
-    "bookings": {
-        "request": RequestBooking,
-        "confirm": ConfirmBooking,
-        "reschedule": RescheduleBooking,
-        "prioritize": PrioritizeBooking,
-        "cancel": CancelBooking,
-        "mark-no-show": MarkNoShow,
-        "check-in": CheckInBooking,
-        "assign-scrutineer": AssignScrutineer,
-        "remove-scrutineer": RemoveScrutineer,
-        "expire-hold": ExpireHold,
-        "start": StartBooking,
-        "complete": CompleteBooking,
-        "continue": ContinueBooking,
+    "inspections": {
+        "prepare": PrepareInspection,
+        "start": StartInspection,
+        "migrate-checklist": MigrateChecklist,
+        "add-ad-hoc-item": AddAdHocItem,
+        "check": CheckItem,
+        "lock-item": LockItem,
+        "unlock-item": UnlockItem,
+        "resolve-conflict": ResolveConflict,
+        "release-held-checks": ReleaseHeldChecks,
+        "suspend": SuspendInspection,
+        "resume": ResumeInspection,
+        "complete": CompleteInspection,
+        "reopen": ReopenInspection,
+        "give-feedback": GiveFeedback,
     },
     "trucks": {
         "register": RegisterTruck,

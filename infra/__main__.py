@@ -331,9 +331,21 @@ def drive(
     play(here(), gpx, speed, tenant, flaky, console)
 
 
+@app.command()
+def scrutineer(
+    sheets: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Inspection sheets (JSON)")] = None,
+    tenant: Annotated[str, typer.Option(help="The organisation's id or name")] = "demo",
+    pause: Annotated[float, typer.Option(min=0, help="Seconds between the steps of all cars")] = 0.5,
+) -> None:
+    """Play a day of scrutineering: teams book, three scrutineers tick the checklists together, until every car has passed."""
+    from infra.local.scrutineering import play
+
+    play(here(), sheets, tenant, pause, console)
+
+
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
 def bench(context: typer.Context) -> None:
-    """Measure this machine: append, http, project, live, cache or relay, each beside its limit."""
+    """Measure this machine: append, http, project, live, cache, relay or inspections, each beside its limit."""
     raise typer.Exit(subprocess.call([sys.executable, "-m", "tests.bench", *context.args]))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from domain.attachments import ATTACHMENTS, AttachmentAbandoned, AttachmentDeclared, AttachmentStored
@@ -15,13 +15,12 @@ from domain.bookings.bookings import (
     BookingRescheduled,
     HoldExpired,
 )
-from domain.inspections.checks import CheckHeld, HeldCheckReleased
+from domain.inspections.checks import HELD_AT_MOST, CheckHeld, HeldCheckReleased
 from domain.inspections.inspections import INSPECTIONS
 from domain.kernel import Recorded
 from projections.kernel import Key, Keys, Look, View, at, row
 
 EXPIRE_HOLD, RELEASE_HELD, ABANDON_ATTACHMENT = "expire-hold", "release-held", "abandon-attachment"
-LONGEST_HELD = timedelta(minutes=60)
 
 
 @row
@@ -70,7 +69,7 @@ def settled(_: DeadlineRow | None, happened: Recorded[Any], look: Look, key: Key
 
 
 def held(deadline: DeadlineRow | None, happened: Recorded[CheckHeld], look: Look, key: Key) -> DeadlineRow | None:
-    one = Held(branch=happened.fact.branch, step=happened.fact.step, since=happened.recorded_at)
+    one = Held(branch=happened.fact.branch, step=happened.fact.step, since=happened.fact.since)
     return _waiting(happened, key, (*(deadline.held if deadline is not None else ()), one))
 
 
@@ -84,7 +83,7 @@ def released(
 
 def _waiting(happened: Recorded[Any], key: Key, held: tuple[Held, ...]) -> DeadlineRow | None:
     earliest = min((one.since for one in held), default=None)
-    due = _due(happened, key, earliest and earliest + LONGEST_HELD)
+    due = _due(happened, key, earliest and earliest + HELD_AT_MOST)
     return replace(due, held=held) if due is not None else None
 
 

@@ -25,6 +25,8 @@ from read_api.listing import EVERYBODY, MOST_COUNTED, Cursors, Listing, Paging, 
 from read_api.sealing import padless
 
 AUDIT = frozenset({Role.ADMIN, Role.AUDITOR})
+REVALIDATED = "private, no-cache"  # kept, and shown again only after asking whether it is still so
+FOR_EVER = "private, max-age=31536000, immutable"
 VARY = "Authorization, Accept-Encoding, If-Position-At-Least"
 
 
@@ -119,12 +121,14 @@ class Asking:
         found = await self._find(scope.context, scope.statement, {"subject": self.principal.actor.subject})
         return [row[0] for row in found.rows]
 
-    def answer(self, position: int, body: bytes, etag: str, max_age: int, **headers: str) -> Response:
+    def answer(
+        self, position: int, body: bytes, etag: str, max_age: int, caching: str | None = None, **headers: str
+    ) -> Response:
         """Return an answer with its position, tag and caching rule; 304 without body if the caller has it already."""
         named = {
             "Position": str(position),
             "ETag": etag,
-            "Cache-Control": f"private, max-age={max_age}, stale-while-revalidate={2 * max_age}",
+            "Cache-Control": caching or f"private, max-age={max_age}, stale-while-revalidate={2 * max_age}",
             "Vary": VARY,
             **headers,
         }
@@ -132,14 +136,21 @@ class Asking:
             return Response(status_code=304, headers=named)
         return Response(body, headers=named, media_type="application/json")
 
-    async def one(self, context: str, statement: str, parameters: Mapping[str, Any], max_age: int = 30) -> Response:
+    async def one(
+        self,
+        context: str,
+        statement: str,
+        parameters: Mapping[str, Any],
+        max_age: int = 30,
+        caching: str | None = None,
+    ) -> Response:
         """Answer with a single record: the statement gives its version and its JSON. Raises ProblemError: no such record."""
         found = await self.find(context, statement, parameters)
         if not found.rows:
             raise ProblemError(NO_SUCH_RECORD, headers={"Position": str(found.position)})
         version, document = found.rows[0]
         body = document.encode()
-        return self.answer(found.position, body, f'"{version}.{sha256(body).hexdigest()[:16]}"', max_age)
+        return self.answer(found.position, body, f'"{version}.{sha256(body).hexdigest()[:16]}"', max_age, caching)
 
     async def record(self, listing: Listing, id: str) -> Response:
         """Answer with the item of a list that has this id, if it may be shown. Raises ProblemError: no such record."""
@@ -157,24 +168,28 @@ class Asking:
         show: Callable[[list[tuple[Any, ...]]], Any],
         max_age: int,
         shown_by: Any = None,
+        caching: str | None = None,
     ) -> Response:
         """Answer with a document made of the rows that a statement finds; its tag is of its content.
 
-        Others may share it if `shown_by` is given: what `show` depends on beside the rows.
+        Others may share it for `max_age` if `shown_by` is given: what `show` depends on beside the rows. `caching` is for
+        clients who are told otherwise.
         """
 
         async def make() -> Made:
             found = await self._find(context, statement, parameters)
             body = encode(show(found.rows))
-            return Made.of(found, body, f'W/"{found.moved}:{sha256(body).hexdigest()[:16]}"')
+            # Who asks each time whether it is still so is not to be sent it again because other rows have moved.
+            moved = f"{found.moved}:" if caching is None else ""
+            return Made.of(found, body, f'W/"{moved}{sha256(body).hexdigest()[:16]}"')
 
         if shown_by is not None:
             made = await self._kept(context, [statement, sorted(parameters.items()), shown_by], max_age, make)
-            return self.answer(made.position, made.body, made.etag, max_age, **made.age())
+            return self.answer(made.position, made.body, made.etag, max_age, caching, **made.age())
         await self._wait(context)
         made = await make()
         self._must_reach(made.position)
-        return self.answer(made.position, made.body, made.etag, max_age)
+        return self.answer(made.position, made.body, made.etag, max_age, caching)
 
     async def page(self, listing: Listing, wanted: Paging, **more: Any) -> Response:
         """Answer with a part of a list, under the conditions of the query and `more`. Raises ProblemError."""
@@ -185,7 +200,9 @@ class Asking:
             listing.context, depends_on, listing.max_age, lambda: self._part(listing, wanted, own=whose, more=more)
         )
         headers = {"Event-Id": event_id({listing.name: (made.build, made.position)}), **links(self.url, made.cursors)}
-        return self.answer(made.position, made.body, made.etag, listing.max_age, **headers, **made.age())
+        return self.answer(
+            made.position, made.body, made.etag, listing.max_age, listing.caching, **headers, **made.age()
+        )
 
     async def _part(self, listing: Listing, wanted: Paging, *, own: str | None, more: Mapping[str, Any]) -> Made:
         given = {name: value for name, value in listing.conditions(wanted).items() if value is not None}

@@ -69,7 +69,7 @@ class Filter:
     """A condition on a field of a view's row; the same one as SQL for lists and as a test of a row for live streams."""
 
     field: str
-    relation: Literal["=", ">=", "<=", "in", "has", "is null"] = "="
+    relation: Literal["=", ">", ">=", "<=", "in", "has", "is null"] = "="
 
     def sql(self, name: str) -> str:
         """Return the condition with its parameter `name`."""
@@ -93,6 +93,8 @@ class Filter:
                 return bool(found == value)
             case "is null":
                 return (found is None) is value
+            case ">":
+                return found is not None and found > value
             case ">=":
                 return found is not None and found >= value
         return found is not None and found <= value
@@ -155,6 +157,7 @@ class Listing(Watchable):
 
     `order` are columns of `t`, all in the same direction, the last one unique. `own` is the filter that whoever does not see
     everything in the scope cannot remove: the rows that are his. A `whole` list is only for those who see everything.
+    `caching` is for clients who are told otherwise than `max_age`.
     """
 
     scope: Scope
@@ -168,6 +171,7 @@ class Listing(Watchable):
     own: Filter | None = None
     whole: bool = False
     max_age: int = 30
+    caching: str | None = None
 
     @property
     def readers(self) -> frozenset[Role]:

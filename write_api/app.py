@@ -31,7 +31,7 @@ from write_api.openapi import with_commands, with_problems
 DESCRIPTION = """One door for every command. A command is answered with a receipt once its facts are in the log for good;
 a refusal says why not. Every failure is a problem document (RFC 9457)."""
 
-STREAMED = re.compile(f"{uploads.STREAMED.pattern}|{imports.PATH}")  # what these read is bounded by themselves
+STREAMED = re.compile(f"{uploads.STREAMED}|{imports.PATH}")  # what these read is bounded by themselves
 QUEUED = Gauge("append_queue_length", "Appends that wait for the next batch")
 
 

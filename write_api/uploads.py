@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -62,7 +61,7 @@ from write_api.orders import Request as Sending
 log = logging.getLogger(__name__)
 router = APIRouter(tags=["uploads"])
 
-STREAMED = re.compile("/uploads/[^/]+/parts/[^/]+")
+STREAMED = "/uploads/[^/]+/parts/[^/]+"
 ROUTES: dict[type[Command], Route] = {route.command: route for route in SENT.values() if route.command.by_hand}
 PartNumber = Annotated[int, Path(ge=1, le=MOST_PARTS)]
 

@@ -20,6 +20,7 @@ from commands.bookings.slots import bookings_of_car, calendars, free, free_lanes
 from commands.kernel import Asked, Command, Consults, Decision, Id, Moment, Text
 from domain.bookings.bookings import (
     AttendeesMissing,
+    AttendeesUnknown,
     Booking,
     BookingAlreadyRequested,
     BookingCancelled,
@@ -275,13 +276,21 @@ class MarkNoShow(Command):
 
 
 class CheckInBooking(Command):
-    """Say that the team is here with its car; of those who came, members of the team must have every role that has to be
-    there, and what comes before must still be passed.
+    """Say that the team is here with its car, and who of its members.
+
+    Among them must be every role that has to be there, and what comes before must still be passed.
     """
 
     attendees: Annotated[tuple[Id, ...], Field(max_length=MOST_ATTENDEES)] = ()
     allows: ClassVar = CREW
-    refuses: ClassVar = (BookingNotConfirmed, TeamUnknown, TeamGone, AttendeesMissing, PrerequisitesMissing)
+    refuses: ClassVar = (
+        BookingNotConfirmed,
+        TeamUnknown,
+        TeamGone,
+        AttendeesUnknown,
+        AttendeesMissing,
+        PrerequisitesMissing,
+    )
 
     def consults(self, booking: Booking, asked: Asked) -> Consults:
         yield from circumstances(booking.team_id, booking.inspection_type_id)
@@ -290,7 +299,10 @@ class CheckInBooking(Command):
         if booking.status != "confirmed":
             raise BookingNotConfirmed(status=booking.status)
         team, rules = team_in(booking.team_id, asked), asked.seen[INSPECTION_TYPES].rules
-        here = {role for id in self.attendees if id in team.members for role in team.members[id].roles}
+        unknown = [id for id in self.attendees if id not in team.members]
+        if unknown:
+            raise AttendeesUnknown(unknown=unknown)
+        here = {role for id in self.attendees for role in team.members[id].roles}
         of_class = rules.of(booking.vehicle_class) if rules is not None else None
         missing = [role for role in of_class.attendees if role not in here] if of_class is not None else []
         if missing:

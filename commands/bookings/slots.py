@@ -16,7 +16,7 @@ from domain.bookings.calendar import (
     Visit,
 )
 
-CAR = 1  # a car is one lane, so to say
+CAR = 1  # a day of a car has one lane
 
 
 def calendars(*visits: Visit | None) -> Consults:

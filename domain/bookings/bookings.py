@@ -264,6 +264,10 @@ class TooShortNotice(Refused):
     """Teams book this inspection earlier than that."""
 
 
+class AttendeesUnknown(Refused):
+    """Somebody who is said to be here does not belong to the team."""
+
+
 class AttendeesMissing(Refused):
     """Members of the team who have to be there are not."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import field, replace
-from typing import Literal
+from typing import Literal, get_args
 
 from domain.kernel import Refused, Stream, fact, state
 from domain.people import VehicleClass
@@ -28,6 +28,7 @@ class Item:
     parent_code: str | None = None
 
 
+VEHICLE_CLASSES: tuple[VehicleClass, ...] = get_args(VehicleClass)
 ChecklistStatus = Literal["draft", "published", "retired"]
 ItemKey = tuple[str, VehicleClass | None]
 MOST_ITEMS, MOST_CHARACTERS = 2_000, 1_000_000
@@ -131,21 +132,26 @@ class VersionPublished:
 
 @state
 class ChecklistVersion:
-    """The items of a version."""
+    """The items of a version; by class and code too, as every check looks for one."""
 
     items: tuple[Item, ...] = ()
+    by_class: Mapping[VehicleClass, Mapping[str, Item]] = field(default_factory=dict)
 
-    def of(self, vehicle_class: VehicleClass) -> dict[str, Item]:
+    def of(self, vehicle_class: VehicleClass) -> Mapping[str, Item]:
         """Return what is looked at on a car of a class, by code."""
-        return {item.code: item for item in self.items if item.vehicle_class in (None, vehicle_class)}
+        return self.by_class.get(vehicle_class, {})
 
 
 def evolve_version(version: ChecklistVersion, happened: object) -> ChecklistVersion:
     """Return the version after what happened."""
     match happened:
         case VersionPublished(items=items):
-            return replace(version, items=items)
+            return replace(version, items=items, by_class={name: _of_class(items, name) for name in VEHICLE_CLASSES})
     return version
+
+
+def _of_class(items: tuple[Item, ...], vehicle_class: VehicleClass) -> dict[str, Item]:
+    return {item.code: item for item in items if item.vehicle_class in (None, vehicle_class)}
 
 
 CHECKLIST_VERSIONS = Stream(

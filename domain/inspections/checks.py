@@ -2,14 +2,14 @@
 
 unchecked --check--> checked (revision 1, 2, ...) --lock-item--> locked --unlock-item--> checked
 A check that was made on an older revision is merged where both can hold; else it is a conflict, which somebody resolves.
-One that was made offline after others that have not arrived yet is held until they do.
+One that was made offline after others that have not arrived yet is held until they do, or for too long.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
-from datetime import datetime
+from dataclasses import field, replace
+from datetime import datetime, timedelta
 from typing import Literal
 
 from domain.kernel import Refused, fact, state
@@ -17,6 +17,9 @@ from domain.kernel import Refused, fact, state
 CheckStatus = Literal["open", "passed", "failed", "not_applicable"]
 Merge = Literal["equal", "merged"]
 Resolution = Literal["keep_current", "accept_incoming", "merge"]
+Clash = Literal["status", "comment", "locked"]
+HELD_AT_MOST = timedelta(minutes=60)
+MOST_HELD = 1_000
 
 
 @fact
@@ -32,8 +35,8 @@ OPEN = CheckValue()
 
 @fact
 class ItemChecked:
-    """An item has this value now. `based_on` is the revision that its author saw; where others had changed it since and
-    both could hold, `merge` says how, and `sent` is what the author said.
+    """An item has this value now. `based_on` is the revision that its author saw; where others had spoken since and both
+    can hold, `merge` says how; `sent` is what the author said, where that is not the value.
     """
 
     item: str
@@ -50,16 +53,20 @@ class ItemChecked:
 
 @fact
 class ConflictFound:
-    """What somebody says of an item contradicts what others have said since the revision that he saw; `clash` names the fields."""
+    """What somebody says of an item contradicts what others have said since the revision that he saw.
+
+    `clash` names the fields; or it says that the item was locked when something made offline arrived, be it that nobody had
+    said anything of it.
+    """
 
     number: int
     item: str
-    clash: tuple[str, ...]
+    clash: tuple[Clash, ...]
     base: CheckValue
     current: CheckValue
     current_revision: int
-    current_by: str
-    current_at: datetime
+    current_by: str | None
+    current_at: datetime | None
     incoming: CheckValue
     incoming_by: str
     incoming_at: datetime
@@ -83,7 +90,7 @@ class ConflictResolved:
 
 @fact
 class CheckHeld:
-    """A check made offline waits for an earlier one of its device's branch, step by step."""
+    """A check made offline waits for an earlier one of its device's branch; it arrived here at `since`."""
 
     branch: str
     step: int
@@ -92,11 +99,12 @@ class CheckHeld:
     based_on: int
     by: str
     at: datetime
+    since: datetime
 
 
 @fact
 class HeldCheckReleased:
-    """A held check takes its turn: its predecessors have arrived, or it is not waited for them any longer."""
+    """A held check takes its turn: its predecessors have arrived or, if it is forced, are not waited for any longer."""
 
     branch: str
     step: int
@@ -140,20 +148,30 @@ class DefectCleared:
 
 @state
 class Revision:
-    """What an item's value became, what its author had said himself, and on which device's branch."""
+    """What an item's value became, and as which step of a device's branch it was said."""
 
     value: CheckValue
-    sent: CheckValue
     by: str
     at: datetime
     branch: str | None = None
+    step: int | None = None
+
+
+@state
+class Said:
+    """What a step of a branch said of an item, and which revision the item had then."""
+
+    step: int
+    value: CheckValue
+    revision: int
 
 
 @state
 class Check:
-    """An item's revisions, oldest first, whether it is locked, and its open defect."""
+    """An item's revisions, oldest first, what each branch said in its own words, whether it is locked, and its open defect."""
 
     revisions: tuple[Revision, ...] = ()
+    said: Mapping[str, tuple[Said, ...]] = field(default_factory=dict)
     locked: bool = False
     defect: int | None = None
 
@@ -179,17 +197,16 @@ Checks = Mapping[str, Check]
 def evolve(checks: Checks, happened: object) -> Checks:
     """Return the checks after what happened."""
     match happened:
-        case ItemChecked(item=item):
-            revision = Revision(
-                value=happened.value,
-                sent=happened.sent or happened.value,
-                by=happened.by,
-                at=happened.at,
-                branch=happened.branch,
-            )
-            return _with(checks, item, revision)
+        case ItemChecked(item=item, value=value):
+            revision = Revision(value=value, by=happened.by, at=happened.at, branch=happened.branch, step=happened.step)
+            check = _revised(checks.get(item, UNCHECKED), revision)
+            return {**checks, item: _said(check, happened.branch, happened.step, happened.sent or value)}
+        case ConflictFound(item=item, incoming=incoming):
+            check = checks.get(item, UNCHECKED)
+            return {**checks, item: _said(check, happened.branch, happened.step, incoming)}
         case ConflictResolved(item=item, value=value) if happened.revision > checks.get(item, UNCHECKED).revision:
-            return _with(checks, item, Revision(value=value, sent=value, by=happened.by, at=happened.at))
+            revision = Revision(value=value, by=happened.by, at=happened.at)
+            return {**checks, item: _revised(checks.get(item, UNCHECKED), revision)}
         case ItemLocked(item=item):
             return {**checks, item: replace(checks.get(item, UNCHECKED), locked=True)}
         case ItemUnlocked(item=item):
@@ -201,9 +218,15 @@ def evolve(checks: Checks, happened: object) -> Checks:
     return checks
 
 
-def _with(checks: Checks, item: str, revision: Revision) -> Checks:
-    check = checks.get(item, UNCHECKED)
-    return {**checks, item: replace(check, revisions=(*check.revisions, revision))}
+def _revised(check: Check, revision: Revision) -> Check:
+    return replace(check, revisions=(*check.revisions, revision))
+
+
+def _said(check: Check, branch: str | None, step: int | None, value: CheckValue) -> Check:
+    if branch is None or step is None:
+        return check
+    said = Said(step=step, value=value, revision=check.revision)
+    return replace(check, said={**check.said, branch: (*check.said.get(branch, ()), said)})
 
 
 class ItemUnknown(Refused):
@@ -224,6 +247,18 @@ class RevisionUnknown(Refused):
 
 class ConflictUnknown(Refused):
     """The inspection has no open conflict with this number."""
+
+
+class ItemChangedSince(Refused):
+    """The item was changed since the revision that was seen; look at it again."""
+
+
+class CommentsTooLong(Refused):
+    """Both comments together are too long; say what holds."""
+
+
+class StepTaken(Refused):
+    """Another check waits as this step of the branch."""
 
 
 class TooManyHeld(Refused):

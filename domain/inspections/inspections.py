@@ -53,9 +53,9 @@ class InspectionStarted:
 
 @fact
 class ChecklistMigrated:
-    """The inspection goes on by another version of its checklist, which differs so."""
+    """The inspection goes on by another version of its checklist (None: it had none), which differs so."""
 
-    from_version: int
+    from_version: int | None
     to_version: int
     difference: Difference
 
@@ -119,10 +119,30 @@ class FeedbackGiven:
 
 
 @state
+class Branch:
+    """How far an offline run has arrived: its last step, and the steps before that which nobody waits for any longer."""
+
+    last: int = 0
+    skipped: frozenset[int] = frozenset()
+
+    def has(self, step: int) -> bool:
+        """Say whether a step has arrived."""
+        return step <= self.last and step not in self.skipped
+
+    def waits_for(self, step: int) -> bool:
+        """Say whether something has to arrive before a step can be applied."""
+        return step > self.last + 1
+
+
+UNHEARD = Branch()
+Step = tuple[str, int]
+
+
+@state
 class Inspection:
     """Where the inspection stands, what is looked at and said, and what waits.
 
-    `steps` are the last steps that arrived of each offline branch, `worked_seconds` those until it was last suspended or
+    `dropped` are items that earlier versions of the checklist had, `worked_seconds` those until it was last suspended or
     completed, `working_since` when it started or was resumed.
     """
 
@@ -131,16 +151,17 @@ class Inspection:
     inspection_type_id: str = ""
     vehicle_class: VehicleClass = "EV"
     checklist_version: int | None = None
+    dropped: frozenset[str] = frozenset()
     ad_hoc: Mapping[str, Item] = field(default_factory=dict)
     checks: Checks = field(default_factory=dict)
     conflicts: Mapping[int, ConflictFound] = field(default_factory=dict)
     conflicts_found: int = 0
     defects_found: int = 0
-    steps: Mapping[str, int] = field(default_factory=dict)
-    held: tuple[CheckHeld, ...] = ()
+    branches: Mapping[str, Branch] = field(default_factory=dict)
+    held: Mapping[Step, CheckHeld] = field(default_factory=dict)
     working_since: datetime | None = None
     worked_seconds: int = 0
-    result: Result | None = None
+    suspended_at: datetime | None = None
     feedback: bool = False
 
 
@@ -153,19 +174,20 @@ def evolve(inspection: Inspection, happened: object) -> Inspection:
             )
         case InspectionStarted(checklist_version=version, at=at):
             return replace(inspection, status="ongoing", checklist_version=version, working_since=at)
-        case ChecklistMigrated(to_version=version):
-            return replace(inspection, checklist_version=version)
+        case ChecklistMigrated(to_version=version, difference=difference):
+            dropped = (inspection.dropped | set(difference.removed)) - set(difference.added)
+            return replace(inspection, checklist_version=version, dropped=dropped)
         case AdHocItemAdded(item=item):
             return replace(inspection, ad_hoc={**inspection.ad_hoc, item.code: item})
         case InspectionSuspended(at=at):
             worked = inspection.worked_seconds + worked_since(inspection, at)
-            return replace(inspection, status="suspended", working_since=None, worked_seconds=worked)
+            return replace(inspection, status="suspended", suspended_at=at, working_since=None, worked_seconds=worked)
         case InspectionResumed(at=at):
-            return replace(inspection, status="ongoing", working_since=at)
-        case InspectionCompleted(result=result, seconds=seconds):
-            return replace(inspection, status="completed", result=result, working_since=None, worked_seconds=seconds)
+            return replace(inspection, status="ongoing", suspended_at=None, working_since=at)
+        case InspectionCompleted(seconds=seconds):
+            return replace(inspection, status="completed", working_since=None, worked_seconds=seconds)
         case InspectionReopened(at=at):
-            return replace(inspection, status="ongoing", result=None, working_since=at)
+            return replace(inspection, status="ongoing", working_since=at)
         case FeedbackGiven():
             return replace(inspection, feedback=True)
     return _checked(inspection, happened)
@@ -173,32 +195,40 @@ def evolve(inspection: Inspection, happened: object) -> Inspection:
 
 def _checked(inspection: Inspection, happened: object) -> Inspection:
     """Return the inspection after what was said of its items."""
+    known = checks.evolve(inspection.checks, happened)
     match happened:
-        case ItemChecked(branch=branch, step=step):
-            return _stepped(inspection, happened, branch, step)
-        case ConflictFound(number=number, branch=branch, step=step):
-            conflicts = {**inspection.conflicts, number: happened}
-            return _stepped(replace(inspection, conflicts=conflicts, conflicts_found=number), happened, branch, step)
-        case ConflictResolved(number=number):
-            left = {one: conflict for one, conflict in inspection.conflicts.items() if one != number}
-            return replace(inspection, conflicts=left, checks=checks.evolve(inspection.checks, happened))
-        case CheckHeld():
-            return replace(inspection, held=(*inspection.held, happened))
+        case ItemChecked():
+            return replace(inspection, checks=known, branches=_arrived(inspection.branches, happened))
+        case ConflictFound(number=number):
+            return replace(
+                inspection,
+                checks=known,
+                branches=_arrived(inspection.branches, happened),
+                conflicts={**inspection.conflicts, number: happened},
+                conflicts_found=number,
+            )
+        case ConflictResolved(number=resolved):
+            left = {number: conflict for number, conflict in inspection.conflicts.items() if number != resolved}
+            return replace(inspection, checks=known, conflicts=left)
+        case CheckHeld(branch=branch, step=step):
+            return replace(inspection, held={**inspection.held, (branch, step): happened})
         case HeldCheckReleased(branch=branch, step=step):
-            held = tuple(one for one in inspection.held if (one.branch, one.step) != (branch, step))
-            return _stepped(replace(inspection, held=held), happened, branch, step)
-        case ItemLocked() | ItemUnlocked() | DefectCleared():
-            return replace(inspection, checks=checks.evolve(inspection.checks, happened))
+            released = (branch, step)
+            return replace(inspection, held={key: held for key, held in inspection.held.items() if key != released})
         case DefectFound(number=number):
-            return replace(inspection, defects_found=number, checks=checks.evolve(inspection.checks, happened))
-    return inspection
+            return replace(inspection, checks=known, defects_found=number)
+    return replace(inspection, checks=known) if known is not inspection.checks else inspection
 
 
-def _stepped(inspection: Inspection, happened: object, branch: str | None, step: int | None) -> Inspection:
-    steps = inspection.steps
-    if branch is not None and step is not None:
-        steps = {**steps, branch: max(step, steps.get(branch, 0))}
-    return replace(inspection, steps=steps, checks=checks.evolve(inspection.checks, happened))
+def _arrived(branches: Mapping[str, Branch], happened: ItemChecked | ConflictFound) -> Mapping[str, Branch]:
+    if happened.branch is None or happened.step is None:
+        return branches
+    branch, step = branches.get(happened.branch, UNHEARD), happened.step
+    if step > branch.last:
+        arrived = replace(branch, last=step, skipped=branch.skipped.union(range(branch.last + 1, step)))
+    else:
+        arrived = replace(branch, skipped=branch.skipped - {step})
+    return {**branches, happened.branch: arrived}
 
 
 def worked_since(inspection: Inspection, at: datetime) -> int:

@@ -207,11 +207,12 @@ def _kind(happened: Recorded[Any], look: Look) -> Iterable[Key]:
     return [(inspection_of(look, happened.id).inspection_type_id, happened.fact.item)]
 
 
-def _first_check(happened: Recorded[ItemChecked], look: Look) -> Iterable[Key]:
-    return _kind(happened, look) if happened.fact.revision == 1 else []
+def _first_check(happened: Recorded[ItemChecked] | Recorded[ConflictResolved], look: Look) -> Iterable[Key]:
+    check = check_of(look, happened.id, happened.fact.item)
+    return _kind(happened, look) if check.revision < 1 <= happened.fact.revision else []
 
 
-def counted(stats: ItemStatsRow | None, happened: Recorded[ItemChecked], look: Look, key: Key) -> ItemStatsRow:
+def counted(stats: ItemStatsRow | None, happened: Recorded[Any], look: Look, key: Key) -> ItemStatsRow:
     known = stats or ItemStatsRow(inspection_type_id=key[0], item=key[1])
     return replace(known, checked=known.checked + 1)
 
@@ -225,5 +226,11 @@ ITEM_STATS_VIEW = View(
     name="item_stats",
     row=ItemStatsRow,
     key=("inspection_type_id", "item"),
-    folds={INSPECTIONS: {ItemChecked: at(_first_check, counted), DefectFound: at(_kind, failed)}},
+    folds={
+        INSPECTIONS: {
+            ItemChecked: at(_first_check, counted),
+            ConflictResolved: at(_first_check, counted),
+            DefectFound: at(_kind, failed),
+        }
+    },
 )

@@ -11,6 +11,7 @@ from domain.inspections.checks import (
     CheckHeld,
     CheckStatus,
     CheckValue,
+    Clash,
     ConflictFound,
     ConflictResolved,
     HeldCheckReleased,
@@ -32,12 +33,12 @@ class ConflictRow:
     inspection_type_id: str
     item: str
     status: Literal["open", "resolved"] = "open"
-    clash: tuple[str, ...]
+    clash: tuple[Clash, ...]
     base: CheckValue
     current: CheckValue
     current_revision: int
-    current_by: str
-    current_at: datetime
+    current_by: str | None
+    current_at: datetime | None
     incoming: CheckValue
     incoming_by: str
     incoming_at: datetime
@@ -129,7 +130,7 @@ def held(_: HeldCheckRow | None, happened: Recorded[CheckHeld], look: Look, key:
         based_on=fact.based_on,
         by=fact.by,
         at=fact.at,
-        held_at=happened.recorded_at,
+        held_at=fact.since,
     )
 
 

@@ -16,7 +16,7 @@ from domain.people import VehicleClass
 from infra.web.problems import NO_SUCH_RECORD, ProblemError
 from read_api.bookings.calendar import DAY, TODAY
 from read_api.listing import Filter, Listing, Page, Paging, Shown
-from read_api.paddock import PADDOCK, Paddock
+from read_api.paddock import PADDOCK, SEEN, Paddock, seeing
 
 router = APIRouter(tags=["bookings"])
 
@@ -156,16 +156,16 @@ SLOTS = f"""select json_build_object('inspection_type_id', k.id, 'inspection_typ
     'offered', k.status = 'offered', 'duration_minutes', k.duration_minutes, 'buffer_minutes', k.buffer_minutes,
     'notice_minutes', k.notice_minutes, 'hold_minutes', k.hold_minutes, 'lanes', (
         select json_agg(json_build_object('lane', l.lane, 'taken', (
-                   select coalesce(json_agg(json_build_object('from', b.starts_at, 'until', b.free_at,
-                              'held_until', b.held_until, 'booking_id',
-                              case when %(all)s or b.team_id = any(%(own)s) then b.id end)
-                              order by b.starts_at, b.id), '[]')
-                     from {{schema}}.bookings b
-                    where b.tenant_id = k.tenant_id and b.inspection_type_id = k.id and b.lane = l.lane
-                      and b.day between %(day)s::date - 2 and %(day)s::date + 1
-                      and b.starts_at < n.ends and b.free_at > n.begins
-                      and (b.status in ('confirmed', 'checked_in', 'ongoing', 'completed')
-                           or (b.status = 'requested' and b.held_until > now())))) order by l.lane)
+                   select coalesce(json_agg(json_build_object('from', t.starts_at, 'until', t.free_at,
+                              'held_until', t.held_until, 'booking_id',
+                              case when {SEEN} then t.id end)
+                              order by t.starts_at, t.id), '[]')
+                     from {{schema}}.bookings t
+                    where t.tenant_id = k.tenant_id and t.inspection_type_id = k.id and t.lane = l.lane
+                      and t.day between %(day)s::date - 2 and %(day)s::date + 1
+                      and t.starts_at < n.ends and t.free_at > n.begins
+                      and (t.status in ('confirmed', 'checked_in', 'ongoing', 'completed')
+                           or (t.status = 'requested' and t.held_until > now())))) order by l.lane)
           from generate_series(1, k.lanes) l(lane)))::text
     from {{schema}}.inspection_types k left join {DAY} on true where k.id = %(type)s"""
 
@@ -220,10 +220,5 @@ async def slots(ask: Paddock, wanted: Annotated[SlotsWanted, Query()]) -> Respon
             raise ProblemError(NO_SUCH_RECORD, "There is no such inspection type.")
         return msgspec.Raw(rows[0][0].encode())
 
-    parameters = {
-        "type": wanted.type,
-        "day": wanted.day,
-        "all": ask.sees_all(PADDOCK),
-        "own": [] if ask.sees_all(PADDOCK) else await ask.own_ids(PADDOCK),
-    }
+    parameters = {"type": wanted.type, "day": wanted.day, **seeing(ask)}
     return await ask.computed("inspections", SLOTS, parameters, show, max_age=5, shown_by=())

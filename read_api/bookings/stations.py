@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from infra.web.problems import NO_SUCH_RECORD, ProblemError
 from read_api.bookings.calendar import TODAY
 from read_api.listing import Listing, Page, Paging, Shown
-from read_api.paddock import PADDOCK, Officials, Paddock
+from read_api.paddock import PADDOCK, Officials, Paddock, seeing
 
 router = APIRouter(tags=["stations"])
 FRESH_S = 5
@@ -89,7 +89,7 @@ ONE = f"""select json_build_object({FIELDS}, 'queue', (
                    'team_name', case when p.is_shown then p.team_name end,
                    'priority', -p.rank, 'checked_in_at', p.checked_in_at, 'working_since', p.working_since)
                    order by p.place), '[]')
-          from (select q.*, m.name as team_name, %(all)s or q.team_id = any(%(own)s) as is_shown,
+          from (select q.*, m.name as team_name, %(all)s or q.team_id in ({PADDOCK.statement}) as is_shown,
                        row_number() over (order by q.status = 'ongoing' desc, q.rank, q.checked_in_at, q.booking_id) as place
                   from {QUEUE}
                   left join {{schema}}.teams m on m.tenant_id = t.tenant_id and m.id = q.team_id
@@ -125,9 +125,7 @@ async def station(ask: Paddock, id: str) -> Response:
             raise ProblemError(NO_SUCH_RECORD)
         return msgspec.Raw(rows[0][0].encode())
 
-    is_official = ask.sees_all(PADDOCK)
-    parameters = {"id": id, "all": is_official, "own": [] if is_official else await ask.own_ids(PADDOCK)}
-    return await ask.computed("inspections", ONE, parameters, show, max_age=FRESH_S, shown_by=())
+    return await ask.computed("inspections", ONE, {"id": id, **seeing(ask)}, show, max_age=FRESH_S, shown_by=())
 
 
 STATUSES = ("requested", "confirmed", "checked_in", "ongoing", "completed", "cancelled", "no_show", "expired")

@@ -57,6 +57,7 @@ def test_only_what_fieldlog_itself_asks_for_has_no_door() -> None:
         "ExpireHold",
         "NoteReactionRefused",
         "OpenFollowUp",
+        "PrepareInspection",
         "StartBooking",
     }
     assert all(one.allows <= {Role.SYSTEM} for one in set(EVERY_COMMAND) - set(SENT))

@@ -1,13 +1,15 @@
-"""Desks over the counting domain, and orders for them."""
+"""Desks over the counting domain, or another one, and orders for them."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 from commands.kernel import Command
+from domain.kernel import Stream
 from domain.roles import Actor, Role
 from infra.database import pool_async
 from infra.log.batcher import Batcher
@@ -25,12 +27,14 @@ NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 
 
 @asynccontextmanager
-async def open_desk(url: str, most_bytes: int = 1_000_000) -> AsyncIterator[Desk]:
-    """A desk over counters, as one write process has it."""
+async def open_desk(
+    url: str, most_bytes: int = 1_000_000, streams: Sequence[Stream[Any]] = (COUNTERS,)
+) -> AsyncIterator[Desk]:
+    """A desk over counters, or over these streams, as one write process has it."""
     batcher = Batcher(url)
     async with pool_async(url, "test", 4) as pool:
-        codec = Codec([COUNTERS], Vault(MASTER_KEY))
-        yield Desk(States({"counters": COUNTERS}, pool, codec, most_bytes), batcher, codec)
+        codec = Codec(streams, Vault(MASTER_KEY))
+        yield Desk(States({stream.name: stream for stream in streams}, pool, codec, most_bytes), batcher, codec)
         await batcher.stop()
 
 

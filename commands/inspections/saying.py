@@ -1,0 +1,183 @@
+"""Saying: the facts that follow when somebody says something of an item, online or on a device that was offline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from functools import reduce
+
+from commands.inspections.merging import Changed, merge
+from domain.inspections.checks import (
+    UNCHECKED,
+    Check,
+    CheckHeld,
+    CheckValue,
+    Clash,
+    ConflictFound,
+    DefectCleared,
+    DefectFound,
+    HeldCheckReleased,
+    ItemChecked,
+    Merge,
+    Revision,
+)
+from domain.inspections.inspections import UNHEARD, Inspection, evolve
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saying:
+    """What somebody says of an item who saw one of its revisions; offline, as a step of his device's branch."""
+
+    item: str
+    value: CheckValue
+    based_on: int
+    by: str
+    at: datetime
+    branch: str | None = None
+    step: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Since:
+    """What came after the revision that an author saw: his own last word or else what he saw, and what others changed."""
+
+    base: CheckValue
+    changed: frozenset[Changed]
+    others: bool
+
+
+def outcome(inspection: Inspection, saying: Saying) -> list[object]:
+    """Return what follows of what is said; nothing if that is known and nobody waits for it as a step of a branch."""
+    check = inspection.checks.get(saying.item, UNCHECKED)
+    since = _since(check, saying)
+    merged = merge(since.base, check.value, saying.value, since.changed)
+    clash: tuple[Clash, ...] = merged.clash
+    if check.locked and merged.value != check.value:
+        clash = ("locked",)
+    if clash:
+        return [_conflict(inspection, check, saying, since, clash)]
+    how: Merge | None = None
+    if merged.value == check.value:
+        if not since.others and saying.branch is None:
+            return []
+        how = "equal"
+    elif since.others or merged.value != saying.value:
+        how = "merged"
+    checked = ItemChecked(
+        item=saying.item,
+        revision=check.revision + 1,
+        value=merged.value,
+        by=saying.by,
+        at=saying.at,
+        based_on=saying.based_on,
+        merge=how,
+        sent=saying.value if saying.value != merged.value else None,
+        branch=saying.branch,
+        step=saying.step,
+    )
+    return [checked, *defects(inspection, saying.item, merged.value, saying.by)]
+
+
+def _since(check: Check, saying: Saying) -> Since:
+    """Return what came after what the author saw; later steps of his own branch, too, if this one comes late."""
+    before = check.value_at(saying.based_on)
+    base, changed, others = _own_word(check, saying) or before, set[Changed](), False
+    for revision in check.revisions[saying.based_on :]:
+        if not _is_earlier(revision, saying):
+            others = True
+            if revision.value.status != before.status:
+                changed.add("status")
+            if revision.value.comment != before.comment:
+                changed.add("comment")
+        before = revision.value
+    return Since(base, frozenset(changed), others)
+
+
+def _own_word(check: Check, saying: Saying) -> CheckValue | None:
+    """Return what the author's branch said of the item before, if he said it after the revision that he saw."""
+    if saying.branch is None or saying.step is None:
+        return None
+    said = check.said.get(saying.branch, ())
+    own = [one for one in said if one.step < saying.step and one.revision > saying.based_on]
+    return max(own, key=lambda one: one.step).value if own else None
+
+
+def _is_earlier(revision: Revision, saying: Saying) -> bool:
+    """Say whether a revision is an earlier step of the same branch."""
+    if saying.step is None or revision.step is None:
+        return False
+    return revision.branch == saying.branch and revision.step < saying.step
+
+
+def _conflict(
+    inspection: Inspection, check: Check, saying: Saying, since: Since, clash: tuple[Clash, ...]
+) -> ConflictFound:
+    current = check.revisions[-1] if check.revisions else None
+    return ConflictFound(
+        number=inspection.conflicts_found + 1,
+        item=saying.item,
+        clash=clash,
+        base=since.base,
+        current=check.value,
+        current_revision=check.revision,
+        current_by=current.by if current is not None else None,
+        current_at=current.at if current is not None else None,
+        incoming=saying.value,
+        incoming_by=saying.by,
+        incoming_at=saying.at,
+        based_on=saying.based_on,
+        branch=saying.branch,
+        step=saying.step,
+    )
+
+
+def defects(inspection: Inspection, item: str, value: CheckValue, by: str) -> Iterator[object]:
+    """Yield that a defect was found or cleared, if the item's new value says so."""
+    known = inspection.checks.get(item, UNCHECKED).defect
+    if value.status == "failed" and known is None:
+        yield DefectFound(number=inspection.defects_found + 1, item=item, comment=value.comment, by=by)
+    elif value.status != "failed" and known is not None:
+        yield DefectCleared(number=known, item=item, by=by)
+
+
+def in_turn(inspection: Inspection, saying: Saying) -> Iterator[object]:
+    """Yield what follows of what is said, and of the held steps of its branch that waited for it."""
+    facts = outcome(inspection, saying)
+    yield from facts
+    if saying.branch is not None:
+        yield from following(after(inspection, facts), saying.branch)
+
+
+def following(inspection: Inspection, branch: str) -> Iterator[object]:
+    """Yield what follows of the held steps of a branch whose turn has come, each on what the one before led to."""
+    last = inspection.branches.get(branch, UNHEARD).last
+    while (held := inspection.held.get((branch, last + 1))) is not None:
+        facts = released(inspection, held)
+        yield from facts
+        inspection, last = after(inspection, facts), held.step
+
+
+def released(inspection: Inspection, held: CheckHeld) -> list[object]:
+    """Return what follows of a held check that takes its turn; it is forced if something before it has not arrived."""
+    forced = inspection.branches.get(held.branch, UNHEARD).waits_for(held.step)
+    facts: list[object] = [HeldCheckReleased(branch=held.branch, step=held.step, forced=forced)]
+    return facts + outcome(inspection, said_of(held))
+
+
+def said_of(held: CheckHeld) -> Saying:
+    """Return what was said by a check that is held."""
+    return Saying(
+        item=held.item,
+        value=held.value,
+        based_on=held.based_on,
+        by=held.by,
+        at=held.at,
+        branch=held.branch,
+        step=held.step,
+    )
+
+
+def after(inspection: Inspection, facts: Iterable[object]) -> Inspection:
+    """Return the inspection after facts."""
+    return reduce(evolve, facts, inspection)
