@@ -328,7 +328,7 @@ def test_a_large_file_is_taken_although_a_command_may_not_be_as_large(staff: Cli
 
 
 def test_only_who_runs_scrutineering_imports(url: str, settings: Settings) -> None:
-    problem(httpx.post(f"{url}{PATH}", content=b"{}"), 401, "unauthenticated")
+    problem(httpx.post(f"{url}{PATH}?policy=most", content=b"{}"), 401, "unauthenticated")
     denied = problem(sent(Client(url, settings, Role.SCRUTINEER), SHEET), 403, "not-allowed")
     assert "admin, inspection_responsible" in denied["detail"]
     assert taken(Client(url, settings, Role.ADMIN), SHEET)["applied"]

@@ -275,3 +275,17 @@ def test_a_body_that_is_too_large_is_not_read(house: House, ana: Person) -> None
         S1, content=b" " * (house.settings.max_body_bytes + 1), headers={"Content-Type": "application/json"}
     )
     problem(large, 413, "too-large")
+
+
+def test_no_file_is_imported_under_the_hands_of_who_edits_a_draft(house: House, ana: Person) -> None:
+    kind = {"key": "noise", "duration_minutes": 10, "prerequisites": {"EV": []}}
+    item = {"inspection_type": "noise", "section": "A", "item_code": "1", "description": "Loud"}
+    sheet = {"inspection_types": [kind], "items": [item]}
+    first = ana.write.ask("/imports/checklists", sheet)
+    ana.position = first.json()["position"]
+    acquired(ana, "/locks/checklist-templates/noise")
+    responsible = house.person(Role.INSPECTION_RESPONSIBLE, subject="dunja")
+    other = {"items": [item | {"description": "Louder"}]}
+    assert problem(responsible.write.ask("/imports/checklists", other), 423, "locked")["locked_by"] == "ana"
+    assert responsible.write.ask("/imports/checklists", sheet, idempotency_key="k").status_code == 423
+    assert ana.write.ask("/imports/checklists", other).json()["items"]["drafted"] == {"noise": 1}
