@@ -21,6 +21,7 @@ from domain.inspections.checks import (
     ItemChecked,
     Merge,
     Revision,
+    Said,
 )
 from domain.inspections.inspections import UNHEARD, Inspection, evolve
 
@@ -40,9 +41,13 @@ class Saying:
 
 @dataclass(frozen=True, slots=True)
 class Since:
-    """What came after the revision that an author saw: his own last word or else what he saw, and what others changed."""
+    """What came after the revision that an author saw: his own last word or else what he saw, and what others changed.
+
+    It is not `certain` what he saw while an earlier step of his branch is missing that may be of the same item.
+    """
 
     base: CheckValue
+    certain: bool
     changed: frozenset[Changed]
     others: bool
 
@@ -50,8 +55,8 @@ class Since:
 def outcome(inspection: Inspection, saying: Saying) -> list[object]:
     """Return what follows of what is said; nothing if that is known and nobody waits for it as a step of a branch."""
     check = inspection.checks.get(saying.item, UNCHECKED)
-    since = _since(check, saying)
-    merged = merge(since.base, check.value, saying.value, since.changed)
+    since = _since(inspection, check, saying)
+    merged = merge(since.base if since.certain else None, check.value, saying.value, since.changed)
     clash: tuple[Clash, ...] = merged.clash
     if check.locked and merged.value != check.value:
         clash = ("locked",)
@@ -79,10 +84,11 @@ def outcome(inspection: Inspection, saying: Saying) -> list[object]:
     return [checked, *defects(inspection, saying.item, merged.value, saying.by)]
 
 
-def _since(check: Check, saying: Saying) -> Since:
+def _since(inspection: Inspection, check: Check, saying: Saying) -> Since:
     """Return what came after what the author saw; later steps of his own branch, too, if this one comes late."""
     before = check.value_at(saying.based_on)
-    base, changed, others = _own_word(check, saying) or before, set[Changed](), False
+    own, changed, others = _own_word(check, saying), set[Changed](), False
+    base = own.value if own is not None else before
     for revision in check.revisions[saying.based_on :]:
         if not _is_earlier(revision, saying):
             others = True
@@ -91,16 +97,25 @@ def _since(check: Check, saying: Saying) -> Since:
             if revision.value.comment != before.comment:
                 changed.add("comment")
         before = revision.value
-    return Since(base, frozenset(changed), others)
+    certain = not _misses(inspection, saying, own.step if own is not None else 0)
+    return Since(base, certain, frozenset(changed), others)
 
 
-def _own_word(check: Check, saying: Saying) -> CheckValue | None:
+def _own_word(check: Check, saying: Saying) -> Said | None:
     """Return what the author's branch said of the item before, if he said it after the revision that he saw."""
     if saying.branch is None or saying.step is None:
         return None
-    said = check.said.get(saying.branch, ())
-    own = [one for one in said if one.step < saying.step and one.revision > saying.based_on]
-    return max(own, key=lambda one: one.step).value if own else None
+    own = [one for one in check.said.get(saying.branch, ()) if one.step < saying.step]
+    own = [one for one in own if one.revision > saying.based_on]
+    return max(own, key=lambda one: one.step) if own else None
+
+
+def _misses(inspection: Inspection, saying: Saying, after: int) -> bool:
+    """Say whether a step of the branch is missing between another one and this."""
+    if saying.branch is None or saying.step is None:
+        return False
+    branch = inspection.branches.get(saying.branch, UNHEARD)
+    return branch.waits_for(saying.step) or any(after < skipped < saying.step for skipped in branch.skipped)
 
 
 def _is_earlier(revision: Revision, saying: Saying) -> bool:

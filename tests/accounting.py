@@ -1,0 +1,89 @@
+"""Accounting for what many hands said of one checklist: whether a change that somebody meant was lost silently.
+
+Whoever says something means to change what he saw. His change is accounted for if it is in a conflict, or if it holds and
+whoever changed it later had seen it, be it as the word of somebody else who had said the same.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+
+from commands.inspections.checks import CheckItem
+from domain.inspections.checks import CheckValue, ConflictFound, ConflictResolved, ItemChecked
+
+
+@dataclass(frozen=True)
+class Meant:
+    """What somebody said who saw this."""
+
+    command: CheckItem
+    seen: CheckValue
+
+    @property
+    def said(self) -> CheckValue:
+        """The value."""
+        return CheckValue(status=self.command.status, comment=self.command.comment)
+
+
+Revisions = Mapping[str, Sequence[ItemChecked | ConflictResolved]]
+
+
+def lost(log: Iterable[object], answered: Iterable[tuple[Meant, object]], *, removals: bool = True) -> Iterator[str]:
+    """Yield what was meant and is not accounted for, given all facts and the one that each of them led to (None: none).
+
+    Without `removals`, words that somebody took out of a comment may come back.
+    """
+    revisions = _revisions(log)
+    for meant, fact in answered:
+        match fact:
+            case ConflictFound(incoming=incoming):
+                if incoming != meant.said:
+                    yield f"{meant}: the conflict shows {incoming}"
+            case ItemChecked():
+                yield from _overruled(meant, fact, revisions[fact.item], removals=removals)
+            case _:
+                if meant.said != meant.seen:
+                    yield f"{meant}: no trace"
+
+
+def _revisions(log: Iterable[object]) -> Revisions:
+    revisions: dict[str, list[ItemChecked | ConflictResolved]] = defaultdict(list)
+    for fact in log:
+        if isinstance(fact, ItemChecked | ConflictResolved) and fact.revision > len(revisions[fact.item]):
+            assert fact.revision == len(revisions[fact.item]) + 1, "a revision is missing"
+            revisions[fact.item].append(fact)
+    return revisions
+
+
+def _overruled(
+    meant: Meant, fact: ItemChecked, revisions: Sequence[ItemChecked | ConflictResolved], *, removals: bool
+) -> Iterator[str]:
+    """Yield which part of a change does not hold though nobody who saw it changed it."""
+    before, after = revisions[: fact.revision], revisions[fact.revision :]
+    said, seen = meant.said, meant.seen
+    if said.status != seen.status:
+        alike = list(takewhile(lambda one: one.value.status == said.status, reversed(before)))
+        changed = next((one for one in after if one.value.status != said.status), None)
+        if not alike or (changed is not None and not any(_saw(changed, one) for one in alike)):
+            yield f"{meant}: {changed} overrules the status unseen"
+    added, removed = _words(said) - _words(seen), _words(seen) - _words(said) if removals else set[str]()
+    for revision in (fact, *takewhile(lambda later: not _saw(later, fact), after)):
+        if not added <= _words(revision.value):
+            yield f"{meant}: {revision} drops {added - _words(revision.value)} unseen"
+        if removed & _words(revision.value):
+            yield f"{meant}: {revision} brings back {removed & _words(revision.value)} unseen"
+
+
+def _saw(later: ItemChecked | ConflictResolved, fact: ItemChecked | ConflictResolved) -> bool:
+    """Say whether the author of a later revision had seen this one, or had made it."""
+    if isinstance(later, ConflictResolved) or later.based_on >= fact.revision:
+        return True
+    own = isinstance(fact, ItemChecked) and later.branch is not None and later.branch == fact.branch
+    return own and (later.step or 0) > (fact.step or 0)
+
+
+def _words(value: CheckValue) -> set[str]:
+    return set((value.comment or "").split())
