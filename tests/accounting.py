@@ -7,7 +7,7 @@ whoever changed it later had seen it, be it as the word of somebody else who had
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
@@ -65,16 +65,26 @@ def _overruled(
     before, after = revisions[: fact.revision], revisions[fact.revision :]
     said, seen = meant.said, meant.seen
     if said.status != seen.status:
-        alike = list(takewhile(lambda one: one.value.status == said.status, reversed(before)))
-        changed = next((one for one in after if one.value.status != said.status), None)
-        if not alike or (changed is not None and not any(_saw(changed, one) for one in alike)):
-            yield f"{meant}: {changed} overrules the status unseen"
-    added, removed = _words(said) - _words(seen), _words(seen) - _words(said) if removals else set[str]()
-    for revision in (fact, *takewhile(lambda later: not _saw(later, fact), after)):
-        if not added <= _words(revision.value):
-            yield f"{meant}: {revision} drops {added - _words(revision.value)} unseen"
-        if removed & _words(revision.value):
-            yield f"{meant}: {revision} brings back {removed & _words(revision.value)} unseen"
+        yield from _undone(meant, lambda value: value.status == said.status, before, after)
+    for word in _words(said) - _words(seen):
+        yield from _undone(meant, lambda value, word=word: word in _words(value), before, after)
+    for word in _words(seen) - _words(said) if removals else ():
+        yield from _undone(meant, lambda value, word=word: word not in _words(value), before, after)
+
+
+def _undone(
+    meant: Meant,
+    holds: Callable[[CheckValue], bool],
+    before: Sequence[ItemChecked | ConflictResolved],
+    after: Sequence[ItemChecked | ConflictResolved],
+) -> Iterator[str]:
+    """Yield who undid a part of a change without having seen it, as this or an earlier revision said it."""
+    alike = list(takewhile(lambda one: holds(one.value), reversed(before)))
+    undoing = next((one for one in after if not holds(one.value)), None)
+    if not alike:
+        yield f"{meant}: it never held"
+    elif undoing is not None and not any(_saw(undoing, one) for one in alike):
+        yield f"{meant}: {undoing} had not seen it"
 
 
 def _saw(later: ItemChecked | ConflictResolved, fact: ItemChecked | ConflictResolved) -> bool:

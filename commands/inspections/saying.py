@@ -20,7 +20,6 @@ from domain.inspections.checks import (
     HeldCheckReleased,
     ItemChecked,
     Merge,
-    Revision,
     Said,
 )
 from domain.inspections.inspections import UNHEARD, Inspection, evolve
@@ -41,9 +40,9 @@ class Saying:
 
 @dataclass(frozen=True, slots=True)
 class Since:
-    """What came after the revision that an author saw: his own last word or else what he saw, and what others changed.
+    """What an author saw, be it as his own last word, and what others changed and whether they spoke at all after that.
 
-    It is not `certain` what he saw while an earlier step of his branch is missing that may be of the same item.
+    It is not `certain` what he saw while an earlier step of his branch is missing, or one arrived only after that revision.
     """
 
     base: CheckValue
@@ -85,44 +84,41 @@ def outcome(inspection: Inspection, saying: Saying) -> list[object]:
 
 
 def _since(inspection: Inspection, check: Check, saying: Saying) -> Since:
-    """Return what came after what the author saw; later steps of his own branch, too, if this one comes late."""
+    """Return what came after what the author saw; if his step comes late, what he said later counts as others' words."""
     before = check.value_at(saying.based_on)
     own, changed, others = _own_word(check, saying), set[Changed](), False
-    base = own.value if own is not None else before
+    based_on_own = own is not None and own.based_on >= saying.based_on
+    certain = not _misses_a_step(inspection, saying, own) and (
+        own is None or based_on_own or own.revision <= saying.based_on
+    )
+    base = own.value if own is not None and based_on_own else before
     for revision in check.revisions[saying.based_on :]:
-        if not _is_earlier(revision, saying):
+        step = revision.step if revision.branch == saying.branch else None
+        late = step is not None and saying.step is not None and step > saying.step
+        if late or step is None:
             others = True
-            if revision.value.status != before.status:
+            if late or revision.value.status != before.status:
                 changed.add("status")
-            if revision.value.comment != before.comment:
+            if late or revision.value.comment != before.comment:
                 changed.add("comment")
         before = revision.value
-    certain = not _misses(inspection, saying, own.step if own is not None else 0)
     return Since(base, certain, frozenset(changed), others)
 
 
 def _own_word(check: Check, saying: Saying) -> Said | None:
-    """Return what the author's branch said of the item before, if he said it after the revision that he saw."""
+    """Return what the author's branch said of the item last, before this step of it."""
     if saying.branch is None or saying.step is None:
         return None
     own = [one for one in check.said.get(saying.branch, ()) if one.step < saying.step]
-    own = [one for one in own if one.revision > saying.based_on]
     return max(own, key=lambda one: one.step) if own else None
 
 
-def _misses(inspection: Inspection, saying: Saying, after: int) -> bool:
-    """Say whether a step of the branch is missing between another one and this."""
+def _misses_a_step(inspection: Inspection, saying: Saying, own: Said | None) -> bool:
+    """Say whether a step of the branch is missing between the author's last word and this."""
     if saying.branch is None or saying.step is None:
         return False
-    branch = inspection.branches.get(saying.branch, UNHEARD)
-    return branch.waits_for(saying.step) or any(after < skipped < saying.step for skipped in branch.skipped)
-
-
-def _is_earlier(revision: Revision, saying: Saying) -> bool:
-    """Say whether a revision is an earlier step of the same branch."""
-    if saying.step is None or revision.step is None:
-        return False
-    return revision.branch == saying.branch and revision.step < saying.step
+    branch, last = inspection.branches.get(saying.branch, UNHEARD), own.step if own is not None else 0
+    return branch.waits_for(saying.step) or any(last < skipped < saying.step for skipped in branch.skipped)
 
 
 def _conflict(
