@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 
 from commands.inspections.checks import CheckItem
-from domain.inspections.checks import CheckValue, ConflictFound, ConflictResolved, ItemChecked
+from domain.inspections.checks import OPEN, CheckValue, ConflictFound, ConflictResolved, ItemChecked
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,10 @@ class Meant:
 Revisions = Mapping[str, Sequence[ItemChecked | ConflictResolved]]
 
 
-def lost(log: Iterable[object], answered: Iterable[tuple[Meant, object]], *, removals: bool = True) -> Iterator[str]:
+def lost(log: Iterable[object], answered: Iterable[tuple[Meant, object]], *, early: bool = False) -> Iterator[str]:
     """Yield what was meant and is not accounted for, given all facts and the one that each of them led to (None: none).
 
-    Without `removals`, words that somebody took out of a comment may come back.
+    Where checks were released `early`, nobody knew what their authors took back of their own words in steps that were missing.
     """
     revisions = _revisions(log)
     for meant, fact in answered:
@@ -43,7 +43,7 @@ def lost(log: Iterable[object], answered: Iterable[tuple[Meant, object]], *, rem
                 if incoming != meant.said:
                     yield f"{meant}: the conflict shows {incoming}"
             case ItemChecked():
-                yield from _overruled(meant, fact, revisions[fact.item], removals=removals)
+                yield from _overruled(meant, fact, revisions[fact.item], early=early)
             case _:
                 if meant.said != meant.seen:
                     yield f"{meant}: no trace"
@@ -59,16 +59,17 @@ def _revisions(log: Iterable[object]) -> Revisions:
 
 
 def _overruled(
-    meant: Meant, fact: ItemChecked, revisions: Sequence[ItemChecked | ConflictResolved], *, removals: bool
+    meant: Meant, fact: ItemChecked, revisions: Sequence[ItemChecked | ConflictResolved], *, early: bool
 ) -> Iterator[str]:
     """Yield which part of a change does not hold though nobody who saw it changed it."""
     before, after = revisions[: fact.revision], revisions[fact.revision :]
     said, seen = meant.said, meant.seen
-    if said.status != seen.status:
+    trunk = revisions[fact.based_on - 1].value if fact.based_on else OPEN
+    if said.status != seen.status and not (early and said.status == trunk.status):
         yield from _undone(meant, lambda value: value.status == said.status, before, after)
     for word in _words(said) - _words(seen):
         yield from _undone(meant, lambda value, word=word: word in _words(value), before, after)
-    for word in _words(seen) - _words(said) if removals else ():
+    for word in _words(seen) - _words(said) if not early else ():
         yield from _undone(meant, lambda value, word=word: word not in _words(value), before, after)
 
 
@@ -83,6 +84,8 @@ def _undone(
     undoing = next((one for one in after if not holds(one.value)), None)
     if not alike:
         yield f"{meant}: it never held"
+    elif len(alike) == len(before) and holds(OPEN):
+        return  # it was so before anybody said anything, which everybody saw
     elif undoing is not None and not any(_saw(undoing, one) for one in alike):
         yield f"{meant}: {undoing} had not seen it"
 
