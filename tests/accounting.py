@@ -1,4 +1,4 @@
-"""Accounting for what many hands said of one checklist: whether a change that somebody meant was lost silently.
+"""What many hands say of one checklist, and accounting for it: whether a change that somebody meant was lost silently.
 
 Whoever says something means to change what he saw. His change is accounted for if it is in a conflict, or if it holds and
 whoever changed it later had seen it, be it as the word of somebody else who had said the same.
@@ -6,13 +6,24 @@ whoever changed it later had seen it, be it as the word of somebody else who had
 
 from __future__ import annotations
 
+import os
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
+from random import Random
+from typing import get_args
 
 from commands.inspections.checks import CheckItem
-from domain.inspections.checks import OPEN, CheckValue, ConflictFound, ConflictResolved, ItemChecked
+from domain.inspections.checks import OPEN, CheckStatus, CheckValue, ConflictFound, ConflictResolved, ItemChecked
+
+
+def first_seed() -> int:
+    """FIELDLOG_TEST_SEED, or another one each time."""
+    seed = int(os.environ.get("FIELDLOG_TEST_SEED", time.time_ns() % 1_000_000_000))
+    print(f"FIELDLOG_TEST_SEED={seed}")
+    return seed
 
 
 @dataclass(frozen=True)
@@ -26,6 +37,24 @@ class Meant:
     def said(self) -> CheckValue:
         """The value."""
         return CheckValue(status=self.command.status, comment=self.command.comment)
+
+
+def otherwise(seen: CheckValue, dice: Random, word: str) -> CheckValue:
+    """What somebody says who saw this: another status, more or other or no words, both, or neither."""
+    value = seen
+    if dice.random() < 0.6:
+        value = replace(value, status=dice.choice(get_args(CheckStatus)))
+    comment = seen.comment
+    match dice.choice(["same", "same", "more", "new line", "other", "none"]):
+        case "more":
+            comment = f"{comment or ''} {word}".strip()
+        case "new line":
+            comment = f"{comment or ''}\n{word}".strip()
+        case "other":
+            comment = word
+        case "none":
+            comment = None
+    return replace(value, comment=comment)
 
 
 Revisions = Mapping[str, Sequence[ItemChecked | ConflictResolved]]

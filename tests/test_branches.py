@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -18,7 +16,6 @@ from domain.inspections.checks import (
     OPEN,
     UNCHECKED,
     CheckHeld,
-    CheckStatus,
     CheckValue,
     ConflictFound,
     DefectCleared,
@@ -29,7 +26,7 @@ from domain.inspections.checks import (
 )
 from domain.inspections.inspections import INSPECTIONS, Inspection, InspectionPrepared, InspectionStarted, evolve
 from domain.roles import Actor, Role
-from tests.accounting import Meant, lost
+from tests.accounting import Meant, first_seed, lost, otherwise
 from tests.given import NOW, TENANT
 
 STORIES = 200
@@ -128,24 +125,6 @@ class Tablet:
         self.said.append(Meant(command, seen))
 
 
-def otherwise(seen: CheckValue, dice: Random, word: str) -> CheckValue:
-    """What somebody says who saw this: another status, more or other or no words, both, or neither."""
-    value = seen
-    if dice.random() < 0.6:
-        value = replace(value, status=dice.choice(get_args(CheckStatus)))
-    comment = seen.comment
-    match dice.choice(["same", "same", "more", "new line", "other", "none"]):
-        case "more":
-            comment = f"{comment or ''} {word}".strip()
-        case "new line":
-            comment = f"{comment or ''}\n{word}".strip()
-        case "other":
-            comment = word
-        case "none":
-            comment = None
-    return replace(value, comment=comment)
-
-
 def story(seed: int, *, patient: bool) -> tuple[Room, list[Tablet]]:
     """Let four tablets and people online say things; what the tablets say arrives late, repeated and in any order.
 
@@ -217,13 +196,6 @@ def held_and_released(room: Room) -> tuple[list[tuple[str, int]], list[tuple[str
     """The steps that were held, and those that were released."""
     held = [(fact.branch, fact.step) for fact in room.log if isinstance(fact, CheckHeld)]
     return held, [(fact.branch, fact.step) for fact in room.log if isinstance(fact, HeldCheckReleased)]
-
-
-def first_seed() -> int:
-    """FIELDLOG_TEST_SEED, or another one each time."""
-    seed = int(os.environ.get("FIELDLOG_TEST_SEED", time.time_ns() % 1_000_000_000))
-    print(f"FIELDLOG_TEST_SEED={seed}")
-    return seed
 
 
 def check_story(seed: int, room: Room, tablets: Sequence[Tablet], *, patient: bool) -> None:

@@ -84,14 +84,10 @@ def outcome(inspection: Inspection, saying: Saying) -> list[object]:
 
 
 def _since(inspection: Inspection, check: Check, saying: Saying) -> Since:
-    """Return what came after what the author saw; if his step comes late, what he said later counts as others' words."""
+    """Return what the author saw and what came after that; if his step comes late, what he said later counts as others' words."""
     before = check.value_at(saying.based_on)
-    own, changed, others = _own_word(check, saying), set[Changed](), False
-    based_on_own = own is not None and own.based_on >= saying.based_on
-    certain = not _misses_a_step(inspection, saying, own) and (
-        own is None or based_on_own or own.revision <= saying.based_on
-    )
-    base = own.value if own is not None and based_on_own else before
+    base, certain = _base(inspection, check, saying)
+    changed, others = set[Changed](), False
     for revision in check.revisions[saying.based_on :]:
         step = revision.step if revision.branch == saying.branch else None
         late = step is not None and saying.step is not None and step > saying.step
@@ -103,6 +99,17 @@ def _since(inspection: Inspection, check: Check, saying: Saying) -> Since:
                 changed.add("comment")
         before = revision.value
     return Since(base, certain, frozenset(changed), others)
+
+
+def _base(inspection: Inspection, check: Check, saying: Saying) -> tuple[CheckValue, bool]:
+    """Return what the author saw, his own last word or else the revision, and whether that is certain."""
+    own = _own_word(check, saying)
+    certain = not _misses_a_step(inspection, saying, own)
+    if own is None:
+        return check.value_at(saying.based_on), certain
+    if own.based_on >= saying.based_on:
+        return own.value, certain
+    return check.value_at(saying.based_on), certain and own.revision <= saying.based_on
 
 
 def _own_word(check: Check, saying: Saying) -> Said | None:
@@ -156,7 +163,7 @@ def in_turn(inspection: Inspection, saying: Saying) -> Iterator[object]:
     """Yield what follows of what is said, and of the held steps of its branch that waited for it."""
     facts = outcome(inspection, saying)
     yield from facts
-    if saying.branch is not None:
+    if saying.branch is not None and inspection.held:
         yield from following(after(inspection, facts), saying.branch)
 
 

@@ -1,13 +1,15 @@
-"""Desks over the counting domain, and orders for them."""
+"""Desks over the counting domain, or over other streams, and orders for them."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 from commands.kernel import Command
+from domain.kernel import Stream
 from domain.roles import Actor, Role
 from infra.database import pool_async
 from infra.log.batcher import Batcher
@@ -25,29 +27,36 @@ NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 
 
 @asynccontextmanager
-async def open_desk(url: str, most_bytes: int = 1_000_000) -> AsyncIterator[Desk]:
-    """A desk over counters, as one write process has it."""
+async def open_desk(
+    url: str, most_bytes: int = 1_000_000, streams: Sequence[Stream[Any]] = (COUNTERS,)
+) -> AsyncIterator[Desk]:
+    """A desk over counters or other streams, as one write process has it."""
     batcher = Batcher(url)
     async with pool_async(url, "test", 4) as pool:
-        codec = Codec([COUNTERS], Vault(MASTER_KEY))
-        yield Desk(States({"counters": COUNTERS}, pool, codec, most_bytes), batcher, codec)
+        codec = Codec(streams, Vault(MASTER_KEY))
+        yield Desk(States({one.name: one for one in streams}, pool, codec, most_bytes), batcher, codec)
         await batcher.stop()
 
 
-def order(id: str, command: Command, key: str | None = None, if_match: int | None = None) -> Order:
-    """An order for a counter; with a key it can be repeated."""
+def order(
+    id: str,
+    command: Command,
+    key: str | None = None,
+    if_match: int | None = None,
+    stream: Stream[Any] = COUNTERS,
+    by: str = "ana",
+) -> Order:
+    """An order for a counter, or for a record of another stream; with a key it can be repeated."""
     return Order(
         tenant_id=TENANT,
-        stream=COUNTERS,
+        stream=stream,
         id=id,
         command=command,
-        by=Actor("ana", frozenset({Role.DISPATCHER})),
+        by=Actor(by, frozenset({Role.DISPATCHER})),
         at=NOW,
         now=NOW,
-        command_id=keyed_command_id(TENANT, "ana", f"/counters/{id}", key) if key else random_command_id(),
-        envelope=Envelope(
-            command="counters.count", actor="ana", fingerprint=command.model_dump_json() if key else None
-        ),
+        command_id=keyed_command_id(TENANT, by, f"/{stream.name}/{id}", key) if key else random_command_id(),
+        envelope=Envelope(command="counters.count", actor=by, fingerprint=command.model_dump_json() if key else None),
         client=Client(ip="192.0.2.7"),
         if_match=if_match,
     )
