@@ -63,7 +63,7 @@ Revisions = Mapping[str, Sequence[ItemChecked | ConflictResolved]]
 def lost(log: Iterable[object], answered: Iterable[tuple[Meant, object]], *, early: bool = False) -> Iterator[str]:
     """Yield what was meant and is not accounted for, given all facts and the one that each of them led to (None: none).
 
-    Where checks were released `early`, nobody knew what their authors took back of their own words in steps that were missing.
+    Where checks were released `early`, words that their authors took back may come back.
     """
     revisions = _revisions(log)
     for meant, fact in answered:
@@ -93,8 +93,7 @@ def _overruled(
     """Yield which part of a change does not hold though nobody who saw it changed it."""
     before, after = revisions[: fact.revision], revisions[fact.revision :]
     said, seen = meant.said, meant.seen
-    trunk = revisions[fact.based_on - 1].value if fact.based_on else OPEN
-    if said.status != seen.status and not (early and said.status == trunk.status):
+    if said.status != seen.status:
         yield from _undone(meant, lambda value: value.status == said.status, before, after)
     for word in _words(said) - _words(seen):
         yield from _undone(meant, lambda value, word=word: word in _words(value), before, after)

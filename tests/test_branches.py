@@ -24,7 +24,15 @@ from domain.inspections.checks import (
     ItemChecked,
     Resolution,
 )
-from domain.inspections.inspections import INSPECTIONS, Inspection, InspectionPrepared, InspectionStarted, evolve
+from domain.inspections.inspections import (
+    INSPECTIONS,
+    UNHEARD,
+    Branch,
+    Inspection,
+    InspectionPrepared,
+    InspectionStarted,
+    evolve,
+)
 from domain.roles import Actor, Role
 from tests.accounting import Meant, first_seed, lost, otherwise
 from tests.given import NOW, TENANT
@@ -105,8 +113,8 @@ class Tablet:
 
     def work(self, room: Room) -> None:
         """Say something more; what comes after everything arrived may be said of what is there now."""
-        arrived = room.state.branches.get(self.branch)
-        if not self.said or (arrived is not None and arrived.last == len(self.said) and self.dice.random() < 0.5):
+        arrived = room.state.branches.get(self.branch, UNHEARD) == Branch(last=len(self.said))
+        if not self.said or (arrived and self.dice.random() < 0.5):
             self.fetch(room)
         item = self.dice.choice(CODES)
         based_on, value = self.trunk[item]
