@@ -15,6 +15,7 @@ RUN /opt/fieldlog/bin/pip install .
 
 FROM python:3.11.13-slim-bookworm
 RUN groupadd --gid 10001 fieldlog && useradd --uid 10001 --gid 10001 --no-create-home --shell /usr/sbin/nologin fieldlog
+RUN install -d -o 10001 -g 10001 /var/lib/fieldlog/objects
 COPY --from=build /opt/fieldlog /opt/fieldlog
 ENV PATH=/opt/fieldlog/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 FIELDLOG_HOST=0.0.0.0
 USER 10001:10001

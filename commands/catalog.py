@@ -2,7 +2,24 @@
 
 from collections.abc import Mapping
 
+from commands.attachments import AbandonAttachment, CompleteAttachment, DeclareAttachment, ExpectAttachment
+from commands.bookings.bookings import (
+    CancelBooking,
+    CheckInBooking,
+    CompleteBooking,
+    ConfirmBooking,
+    ContinueBooking,
+    ExpireHold,
+    MarkNoShow,
+    PrioritizeBooking,
+    RequestBooking,
+    RescheduleBooking,
+    StartBooking,
+)
+from commands.bookings.scrutineers import AssignScrutineer, RemoveScrutineer
+from commands.inspections.checklists import DraftChecklist, DraftItem, DropItem, PublishChecklist, RetireChecklist
 from commands.inspections.checks import CheckItem, LockItem, ReleaseHeldChecks, ResolveConflict, UnlockItem
+from commands.inspections.follow_ups import OpenFollowUp, ResolveFollowUp
 from commands.inspections.inspections import (
     AddAdHocItem,
     CompleteInspection,
@@ -14,7 +31,25 @@ from commands.inspections.inspections import (
     StartInspection,
     SuspendInspection,
 )
+from commands.inspections.passports import RevokeApproval
+from commands.inspections.reports import ReportAlert, ReportMeasurement
+from commands.inspections.types import (
+    DefineInspectionType,
+    OfferInspectionType,
+    RetireInspectionType,
+    ReviseInspectionType,
+)
 from commands.kernel import Command
+from commands.people import (
+    AnnounceAvailability,
+    ChangeContact,
+    GiveRole,
+    LeavePerson,
+    RegisterPerson,
+    RegisterTeam,
+    WithdrawRole,
+    WithdrawTeam,
+)
 from commands.tenants import ChangeTimeZone, ExpireFixes, OpenTenant, SetRetention
 from commands.trips.drivers import (
     AssignTruck,
@@ -52,6 +87,63 @@ COMMANDS: Mapping[str, Mapping[str, type[Command]]] = {
         "change-time-zone": ChangeTimeZone,
         "set-retention": SetRetention,
         "expire-fixes": ExpireFixes,
+    },
+    "attachments": {
+        "declare": DeclareAttachment,
+        "expect": ExpectAttachment,
+        "complete": CompleteAttachment,
+        "abandon": AbandonAttachment,
+    },
+    "people": {
+        "register": RegisterPerson,
+        "change-contact": ChangeContact,
+        "give-role": GiveRole,
+        "withdraw-role": WithdrawRole,
+        "announce-availability": AnnounceAvailability,
+        "leave": LeavePerson,
+    },
+    "teams": {
+        "register": RegisterTeam,
+        "withdraw": WithdrawTeam,
+    },
+    "bookings": {
+        "request": RequestBooking,
+        "confirm": ConfirmBooking,
+        "reschedule": RescheduleBooking,
+        "prioritize": PrioritizeBooking,
+        "cancel": CancelBooking,
+        "mark-no-show": MarkNoShow,
+        "check-in": CheckInBooking,
+        "assign-scrutineer": AssignScrutineer,
+        "remove-scrutineer": RemoveScrutineer,
+        "expire-hold": ExpireHold,
+        "start": StartBooking,
+        "complete": CompleteBooking,
+        "continue": ContinueBooking,
+    },
+    "inspection-types": {
+        "define": DefineInspectionType,
+        "revise": ReviseInspectionType,
+        "retire": RetireInspectionType,
+        "offer": OfferInspectionType,
+    },
+    "checklist-templates": {
+        "draft": DraftChecklist,
+        "draft-item": DraftItem,
+        "drop-item": DropItem,
+        "publish": PublishChecklist,
+        "retire": RetireChecklist,
+    },
+    "passports": {
+        "revoke": RevokeApproval,
+    },
+    "follow-ups": {
+        "open": OpenFollowUp,
+        "resolve": ResolveFollowUp,
+    },
+    "client-reports": {
+        "alert": ReportAlert,
+        "measure": ReportMeasurement,
     },
     "inspections": {
         "prepare": PrepareInspection,

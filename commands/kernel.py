@@ -87,6 +87,7 @@ class Command(BaseModel):
     respects_lock: ClassVar[bool] = (
         False  # it replaces a value that somebody who holds the record's edit lock may be editing
     )
+    by_hand: ClassVar[bool] = False  # only a route of its own asks for it, with what nobody but that route knows
     answers: ClassVar[type[BaseModel] | None] = None
 
     def consults(self, state: Any, asked: Asked) -> Consults:
@@ -211,20 +212,22 @@ class Rows(Protocol):
 class Reaction:
     """When this happened, ask that; of each record, one command of a kind at most.
 
-    Done again after a crash, so command ids follow from the cause and from what is asked of which record.
+    Done again after a crash, so command ids follow from the cause and from what is asked of which record. `context` is the
+    one whose rows it reads, once they have come as far as the fact; None if the fact itself says all that is needed.
     """
 
     name: str
     stream: Stream[Any]
     fact: type
-    context: str
+    context: str | None
     then: Callable[[Recorded[Any], Rows], Iterable[Ask | DestroyKeys]]
 
 
 @dataclass(frozen=True)
 class Timer:
-    """When a row of the context's timers with this name is due, ask that."""
+    """When a row of the context's view of timers with this name is due, ask that."""
 
     name: str
     context: str
+    view: str
     then: Callable[[UUID, Mapping[str, Any]], Iterable[Ask]]

@@ -11,9 +11,17 @@ from uuid import UUID
 
 from pyproj import Geod
 
+from commands.bookings.bookings import CompleteBooking, ContinueBooking, ExpireHold, StartBooking
+from commands.inspections.checks import ReleaseHeldChecks
+from commands.inspections.follow_ups import OpenFollowUp, ResolveFollowUp
+from commands.inspections.inspections import PrepareInspection
 from commands.kernel import Ask, DestroyKeys, Reaction, Rows, Timer
 from commands.tenants import ExpireFixes
 from commands.trips.trips import CondenseTrack, SiteDwellSent
+from domain.bookings.bookings import BOOKINGS, BookingCheckedIn
+from domain.inspections.checks import DefectCleared, DefectFound
+from domain.inspections.follow_ups import FOLLOW_UPS
+from domain.inspections.inspections import INSPECTIONS, InspectionCompleted, InspectionReopened, InspectionStarted
 from domain.kernel import Recorded
 from domain.tenants import TENANTS, FixesExpired
 from domain.trips.trips import DRIVER_DAYS, TRIPS
@@ -58,6 +66,55 @@ def _metres(here: Mapping[str, Any], there: Mapping[str, Any]) -> float:
     return float(WGS84.inv(here["longitude"], here["latitude"], there["longitude"], there["latitude"])[2])
 
 
+def prepare_inspection(happened: Recorded[BookingCheckedIn], _: Rows) -> Iterator[Ask]:
+    """Get the inspection of a car that has come ready."""
+    fact = happened.fact
+    prepare = PrepareInspection(
+        team_id=fact.team_id,
+        inspection_type_id=fact.inspection_type_id,
+        vehicle_class=fact.vehicle_class,
+        rescrutineering=fact.rescrutineering,
+    )
+    yield Ask(INSPECTIONS, happened.id, prepare)
+
+
+def start_booking(happened: Recorded[InspectionStarted], _: Rows) -> Iterator[Ask]:
+    """Let the booking show that its inspection has begun."""
+    yield Ask(BOOKINGS, happened.id, StartBooking())
+
+
+def complete_booking(happened: Recorded[InspectionCompleted], _: Rows) -> Iterator[Ask]:
+    """Let the booking show what its inspection came to."""
+    yield Ask(BOOKINGS, happened.id, CompleteBooking(result=happened.fact.result))
+
+
+def continue_booking(happened: Recorded[InspectionReopened], _: Rows) -> Iterator[Ask]:
+    """Let the booking show that its inspection goes on."""
+    yield Ask(BOOKINGS, happened.id, ContinueBooking())
+
+
+def open_follow_up(happened: Recorded[DefectFound], _: Rows) -> Iterator[Ask]:
+    """Let nobody forget what has to be mended."""
+    fact = happened.fact
+    follow_up = OpenFollowUp(inspection_id=happened.id, item=fact.item, comment=fact.comment)
+    yield Ask(FOLLOW_UPS, f"{happened.id}.{fact.number}", follow_up)
+
+
+def resolve_follow_up(happened: Recorded[DefectCleared], _: Rows) -> Iterator[Ask]:
+    """Close what was to be mended, as the item does not fail any more."""
+    yield Ask(FOLLOW_UPS, f"{happened.id}.{happened.fact.number}", ResolveFollowUp())
+
+
+def expire_hold(_: UUID, deadline: Mapping[str, Any]) -> Iterator[Ask]:
+    """Free the slot of a booking that was not confirmed in time."""
+    yield Ask(BOOKINGS, deadline["id"], ExpireHold())
+
+
+def release_held(_: UUID, deadline: Mapping[str, Any]) -> Iterator[Ask]:
+    """Let checks that waited long enough for earlier ones take effect without them."""
+    yield Ask(INSPECTIONS, deadline["id"], ReleaseHeldChecks())
+
+
 def expire_fixes(tenant: UUID, timer: Mapping[str, Any]) -> Iterator[Ask]:
     """Declare the oldest day of raw fixes as kept long enough."""
     yield Ask(TENANTS, str(tenant), ExpireFixes(through=date.fromisoformat(timer["days"][0])))
@@ -65,7 +122,19 @@ def expire_fixes(tenant: UUID, timer: Mapping[str, Any]) -> Iterator[Ask]:
 
 def reactions(site_radius_m: float = 200.0) -> Sequence[Reaction]:
     """Return all reactions; what stands within the radius of a site, stands at it."""
-    return (Reaction("condense-tracks", TENANTS, FixesExpired, "trips", partial(condense_tracks, site_radius_m)),)
+    return (
+        Reaction("condense-tracks", TENANTS, FixesExpired, "trips", partial(condense_tracks, site_radius_m)),
+        Reaction("prepare-inspection", BOOKINGS, BookingCheckedIn, None, prepare_inspection),
+        Reaction("start-booking", INSPECTIONS, InspectionStarted, None, start_booking),
+        Reaction("complete-booking", INSPECTIONS, InspectionCompleted, None, complete_booking),
+        Reaction("continue-booking", INSPECTIONS, InspectionReopened, None, continue_booking),
+        Reaction("open-follow-up", INSPECTIONS, DefectFound, None, open_follow_up),
+        Reaction("resolve-follow-up", INSPECTIONS, DefectCleared, None, resolve_follow_up),
+    )
 
 
-TIMERS: Sequence[Timer] = (Timer("expire-fixes", "trips", expire_fixes),)
+TIMERS: Sequence[Timer] = (
+    Timer("expire-fixes", "trips", "timers", expire_fixes),
+    Timer("expire-hold", "inspections", "deadlines", expire_hold),
+    Timer("release-held", "inspections", "deadlines", release_held),
+)

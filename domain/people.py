@@ -119,7 +119,7 @@ PEOPLE = Stream(
 
 @fact
 class TeamRegistered:
-    """A team enters the competition with a car of one class; its code and number are its own."""
+    """A team enters the competition with a car of one class; its code is its own, its number too among cars of its class."""
 
     name: str
     code: str
@@ -161,9 +161,11 @@ class Member:
 
 @state
 class Team:
-    """The team's car, and who belongs to it."""
+    """The team's car, its code and number, and who belongs to it."""
 
     status: Literal["registered", "withdrawn"] | None = None
+    code: str = ""
+    number: int | None = None
     vehicle_class: VehicleClass = "EV"
     members: Mapping[str, Member] = field(default_factory=dict)
 
@@ -175,8 +177,8 @@ class Team:
 def evolve_team(team: Team, happened: object) -> Team:
     """Return the team after what happened."""
     match happened:
-        case TeamRegistered(vehicle_class=vehicle_class):
-            return replace(team, status="registered", vehicle_class=vehicle_class)
+        case TeamRegistered(code=code, number=number, vehicle_class=vehicle_class):
+            return replace(team, status="registered", code=code, number=number, vehicle_class=vehicle_class)
         case MemberEnlisted(person_id=person, user=user, roles=roles):
             return replace(team, members={**team.members, person: Member(user=user, roles=frozenset(roles))})
         case MemberStruckOff(person_id=gone):
@@ -228,7 +230,7 @@ class TeamCodeTaken(Refused):
 
 
 class TeamNumberTaken(Refused):
-    """Another team has this number."""
+    """Another team of this class has this number."""
 
 
 class TeamUnknown(Refused):

@@ -70,7 +70,9 @@ def up(
         bool, typer.Option("--kafka", help="Start a Kafka broker too (needs Java), and publish to it")
     ] = False,
 ) -> None:
-    """Start everything on this machine: database, both APIs, projectors and reactor. Ctrl-C stops all of it."""
+    """Start everything on this machine: database, Redis, both APIs, projector and reactor; with --kafka, a broker and the
+    relay too. Ctrl-C stops all of it.
+    """
     from infra.local.up import Up
 
     settings = Settings.from_environment()
@@ -195,12 +197,18 @@ def tail(
     as_json: Json = False,
 ) -> None:
     """Show what is published to Kafka, as it comes: all facts, or those of a stream, the rows of a view, or a topic."""
+    from kafka.errors import KafkaError
+
     from infra.kafka.tail import Wanted, follow
 
     wanted = Wanted(topic, view, stream, from_)
-    with suppress(KeyboardInterrupt):
-        for shown in islice(follow(with_kafka(), wanted), count):
-            print(shown.as_json() if as_json else shown.as_line(), flush=True)
+    try:
+        with suppress(KeyboardInterrupt):
+            for shown in islice(follow(with_kafka(), wanted), count):
+                print(shown.as_json() if as_json else shown.as_line(), flush=True)
+    except KafkaError as error:
+        _tell(str(error).partition("\n")[0])
+        raise typer.Exit(1) from None
 
 
 @app.command()
@@ -323,9 +331,21 @@ def drive(
     play(here(), gpx, speed, tenant, flaky, console)
 
 
+@app.command()
+def scrutineer(
+    sheets: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Inspection sheets (JSON)")] = None,
+    tenant: Annotated[str, typer.Option(help="The organisation's id or name")] = "demo",
+    pause: Annotated[float, typer.Option(min=0, help="Seconds between the steps of all cars")] = 0.5,
+) -> None:
+    """Play a day of scrutineering: teams book, three scrutineers tick the checklists together, until every car has passed."""
+    from infra.local.scrutineering import play
+
+    play(here(), sheets, tenant, pause, console)
+
+
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
 def bench(context: typer.Context) -> None:
-    """Measure this machine: append, http, project, live, cache or relay, each beside its limit."""
+    """Measure this machine: append, http, project, live, cache, relay or inspections, each beside its limit."""
     raise typer.Exit(subprocess.call([sys.executable, "-m", "tests.bench", *context.args]))
 
 

@@ -30,6 +30,7 @@ def describe() -> Mapping[str, Any]:
                         "refusals": [refused.__name__ for refused in command.refuses],
                         "creates": command.creates,
                         "needs version": command.needs_version,
+                        "by hand": command.by_hand,
                     }
                     for verb, command in COMMANDS.get(name, {}).items()
                 },

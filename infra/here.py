@@ -22,9 +22,17 @@ def here(*needed: str) -> Settings:
 
 
 def with_kafka() -> Settings:
-    """Return settings that name a Kafka broker: those of the environment, else those of the local set-up."""
+    """Return settings that name a Kafka broker: those of the environment, else those of the local set-up.
+
+    Raises SettingsError, which says how to get a broker.
+    """
     settings = Settings.from_environment()
-    return settings if settings.kafka_bootstrap_servers is not None else here("kafka_bootstrap_servers")
+    if settings.kafka_bootstrap_servers is not None:
+        return settings
+    try:
+        return here("kafka_bootstrap_servers")
+    except SettingsError as error:
+        raise SettingsError(f"{error} (`fieldlog up --kafka` starts one here)") from None
 
 
 def _here() -> Settings:

@@ -18,7 +18,7 @@ import psycopg
 from prometheus_client import Counter, Gauge
 from psycopg import sql
 
-from commands.kernel import Ask, DestroyKeys, NoteReactionRefused, Reaction, Timer
+from commands.kernel import Ask, DestroyKeys, NoteReactionRefused, Reaction, Rows, Timer
 from domain.catalog import STREAMS
 from domain.kernel import Recorded, Refused
 from domain.roles import Actor, Role
@@ -234,9 +234,7 @@ class Reactor:
         cause = Cause(
             uuid5(originator, str(version)), tenant, str(row[10]), envelope.correlation_id, envelope.traceparent
         )
-        await self._view_at(reaction.context, tenant, position)
-        rows = _Rows(self._connection, reaction.context, tenant)
-        for following in reaction.then(happened, rows.matching):
+        for following in reaction.then(happened, await self._rows(reaction, tenant, position)):
             if isinstance(following, DestroyKeys):
                 gone = await self._log.states.rows(
                     "select fieldlog.destroy_daily_keys(%s, %s)", [tenant, following.through]
@@ -254,6 +252,13 @@ class Reactor:
                     id=following.id,
                 )
                 await self._ask(cause, f"{name}/refused", Ask(STREAMS[stream], id, note))
+
+    async def _rows(self, reaction: Reaction, tenant: UUID, position: int) -> Rows:
+        """Return what reads the rows that a reaction needs, once they have come to a position."""
+        if reaction.context is None:
+            return _no_rows
+        await self._view_at(reaction.context, tenant, position)
+        return _Rows(self._connection, reaction.context, tenant).matching
 
     async def _view_at(self, context: str, tenant: UUID, position: int) -> None:
         """Wait until the context's rows are those of a position. Raises LookupError if the tenant's facts are parked."""
@@ -328,7 +333,7 @@ class Reactor:
             return
         due = self._execute(
             sql.SQL("select tenant_id, to_jsonb(t) from {} t where name = %s and due_at <= now()").format(
-                sql.Identifier(schema_of(timer.context, served[0]), "timers")
+                sql.Identifier(schema_of(timer.context, served[0]), timer.view)
             ),
             [timer.name],
         )
@@ -350,6 +355,10 @@ def name_of(reaction: str, ask: Ask) -> str:
     next try must not shift what follows.
     """
     return f"{reaction}/{ask.stream.name}/{ask.id}/{type(ask.command).__name__}"
+
+
+def _no_rows(view: str, /, *_: tuple[str, str, Any]) -> Iterable[Mapping[str, Any]]:
+    raise LookupError(f"this reaction names no context, so it cannot read {view}")
 
 
 class _Rows:

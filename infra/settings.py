@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from base64 import b64decode
 from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -23,8 +24,11 @@ from pydantic import (
     ValidationError,
 )
 
+from infra.sniffing import KNOWN
+
 PREFIX = "FIELDLOG_"
 UNPREFIXED = frozenset({"REDIS_URL", "KAFKA_BOOTSTRAP_SERVERS", "OTEL_EXPORTER_OTLP_ENDPOINT"})
+BROKER = re.compile(r"([\w.-]+|\[[\da-fA-F:.]+\]):(?P<port>\d{1,5})", re.ASCII)
 
 
 class SettingsError(ValueError):
@@ -70,6 +74,26 @@ def _networks(value: str) -> str:
     return value
 
 
+def _brokers(value: str) -> str | None:
+    brokers = [one.strip() for one in value.split(",") if one.strip()]
+    found = [BROKER.fullmatch(one) for one in brokers]
+    if not all(one is not None and 1 <= int(one["port"]) <= 65535 for one in found):
+        raise ValueError("must be brokers such as kafka-1:9092,kafka-2:9092")
+    return ",".join(brokers) or None
+
+
+def _media_types(value: str) -> str:
+    unknown = media_types(value) - KNOWN
+    if unknown or not media_types(value):
+        raise ValueError("must be types that files tell by their signature, such as image/png,application/pdf")
+    return value
+
+
+def media_types(text: str) -> frozenset[str]:
+    """Return types that are written with commas between them."""
+    return frozenset(one.strip() for one in text.split(",") if one.strip())
+
+
 def networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
     """Return networks that are written with commas between them. Raises ValueError."""
     return tuple(ip_network(one.strip()) for one in text.split(",") if one.strip())
@@ -77,10 +101,12 @@ def networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
 
 Key = Annotated[SecretBytes, BeforeValidator(_key)]
 Url = Annotated[SecretStr, AfterValidator(_url)]
-KafkaOptions = Annotated[SecretStr, AfterValidator(_options)]
+Brokers = Annotated[str, AfterValidator(_brokers)]
+JsonObject = Annotated[SecretStr, AfterValidator(_options)]
 
 
 Networks = Annotated[str, AfterValidator(_networks)]
+MediaTypes = Annotated[str, AfterValidator(_media_types)]
 RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
 
 
@@ -127,10 +153,10 @@ class Settings(BaseModel):
     lock_seconds: int = Field(
         900, ge=1, le=86_400, description="How long an edit lock lasts if its holder does not extend it"
     )
-    kafka_bootstrap_servers: str | None = Field(
+    kafka_bootstrap_servers: Brokers | None = Field(
         None, description="Brokers to which the relay publishes, `host:port` with commas between them"
     )
-    kafka_options: KafkaOptions = Field(
+    kafka_options: JsonObject = Field(
         default_factory=lambda: SecretStr("{}"),
         description="Further options of kafka-python's clients as JSON, such as `security_protocol`",
     )
@@ -139,7 +165,30 @@ class Settings(BaseModel):
     topic_prefix: str = Field(
         "fieldlog", pattern="^[a-zA-Z0-9._-]{1,100}$", description="What the names of all topics begin with"
     )
-    source: str = Field("fieldlog", description="Which Fieldlog this is: the last part of `source` on published events")
+    source: str = Field(
+        "fieldlog",
+        pattern="^[A-Za-z0-9._~-]{1,100}$",
+        description="Which Fieldlog this is: the last part of `source` on published events",
+    )
+    objects: str | None = Field(
+        None,
+        min_length=1,
+        description="Where attached files are kept: a directory, or `s3://bucket/prefix`; in the directory of data by default",
+    )
+    objects_options: JsonObject = Field(
+        default_factory=lambda: SecretStr("{}"),
+        description="Options of obstore's S3 store as JSON: `endpoint`, `access_key_id`, `secret_access_key`, `region`",
+    )
+    upload_bytes: int = Field(
+        10_485_760, ge=1, le=5 * 1024**3, description="Largest file that may be attached, in bytes"
+    )
+    upload_part_bytes: int = Field(
+        10_485_760, ge=1024**2, le=1024**3, description="Largest part in which a file is sent, in bytes"
+    )
+    upload_types: MediaTypes = Field(
+        "image/jpeg,image/png,image/webp,image/heic,image/gif,application/pdf",
+        description="Types of files that may be attached, by their signature, separated by commas",
+    )
     master_key: Key | None = Field(None, description="Wraps the keys of personal data: 32 bytes in base64")
     cursor_key: Key | None = Field(None, description="Signs page cursors and stream tickets: 32 bytes in base64")
     jwks: str | None = Field(None, description="Where the public keys of tokens are: an https URL, or a file")
@@ -215,6 +264,11 @@ class Settings(BaseModel):
     def schemas_url(self) -> str:
         """Where the schemas of facts and rows are."""
         return self.schemas or f"http://{self.host}:{self.read_port}/schemas/"
+
+    @property
+    def objects_place(self) -> str:
+        """Where attached files are kept."""
+        return self.objects or str(self.data / "objects")
 
     def redis(self) -> str | None:
         """Return the URL of Redis, if one is set."""

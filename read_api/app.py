@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from infra import tracing
 from infra.collector import tune_collector
 from infra.database import MIGRATION_NAMES
+from infra.objects import Objects
 from infra.redis.boards import open_boards
 from infra.redis.cache import Cache
 from infra.redis.client import Shared
@@ -64,6 +65,7 @@ class ReadApi:
         app = framework("Fieldlog: reading", DESCRIPTION, self.health, lifespan, settings.max_body_bytes)
         app.state.settings = settings
         app.state.shared, app.state.cache = self._shared, Cache(self._shared)
+        app.state.objects = Objects(settings)
         app.state.limits = Limits(self._shared, settings)
         app.state.authenticate = Bearer(Tokens(keys, settings.token_issuer, settings.token_audience))
         for router in ROUTERS:

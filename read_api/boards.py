@@ -10,13 +10,14 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from domain.catalog import STREAMS
+from domain.catalog import STREAMS, STREAMS_BY_CONTEXT
+from domain.roles import Role
 from infra.log.identity import RECORD_ID, RECORD_ID_SHAPE
 from infra.redis.boards import Entry, Kind, entries_of, moment
 from infra.redis.client import AwayError, Shared
 from infra.web.problems import INVALID_INPUT, NO_SHARED_STATE, NO_SUCH_RECORD, NOT_ALLOWED, NOT_FOUND, ProblemError
 from read_api.kernel import Asking
-from read_api.listing import Filter, Shown, Watchable
+from read_api.listing import Filter, Scope, Shown, Watchable
 from read_api.live import LIVE
 
 T = TypeVar("T")
@@ -123,6 +124,11 @@ PRESENCE = Board(
     name="presence", shown=Present, wanted=PresenceWanted, filters=RECORD | {"by": Filter("by")}, show=present_shown
 )
 BOARDS: Mapping[str, Board] = {board.name: board for board in (LOCKS, PRESENCE)}
+# Of streams that have a list, its scope; of others, that of the lists of their context.
+SCOPES: Mapping[str, Scope] = {
+    stream.name: listing.scope for listing in LIVE.values() for stream in STREAMS_BY_CONTEXT[listing.context]
+} | {name: listing.scope for name, listing in LIVE.items()}
+OVERSEERS = frozenset[Role]().union(*(scope.everything for scope in SCOPES.values()))
 
 
 async def listed(ask: Asking, shared: Shared, board: Board, conditions: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -159,17 +165,30 @@ def must_be_record(stream: str, id: str) -> None:
 
 
 async def must_see(ask: Asking, conditions: Mapping[str, Any]) -> None:
-    """Raise ProblemError if a driver asks about more than one record that he may see."""
-    if not ask.is_driver_only:
+    """Raise ProblemError unless what is asked about may be seen: a board, what it has of a stream, or of one record.
+
+    All of a board is for whoever sees everything in any scope, as it shows who is where, and nothing of what records hold; a
+    stream is for whoever sees all of its records, and a record for whoever sees it.
+    """
+    stream, roles = conditions.get("stream", ""), ask.principal.actor.roles
+    if roles & overseers(stream):
         return
-    listing = LIVE.get(conditions.get("stream", ""))
-    if "id" not in conditions or listing is None:
-        raise ProblemError(NOT_ALLOWED, "Drivers name the stream and id of a record that they may see.")
+    listing = LIVE.get(stream) if stream in STREAMS else None
+    if "id" not in conditions or listing is None or not roles & listing.readers:
+        allowed = ", ".join(sorted(overseers(stream)))
+        detail = f"This is for: {allowed}. Others name the stream and id of a record that they may see."
+        raise ProblemError(NOT_ALLOWED, detail)
     if listing.own is not None:
         statement = f"select from {{schema}}.{listing.view} t where t.id = %(id)s and {listing.own.sql('own')}"
-        own = await ask.own_driver_ids()
+        own = await ask.own_ids(listing.scope)
         found = await ask.find(
             listing.context, f"select true from ({statement}) s", {"id": conditions["id"], "own": own}
         )
         if not found.rows:
             raise ProblemError(NO_SUCH_RECORD)
+
+
+def overseers(stream: str) -> frozenset[Role]:
+    """Return who sees all records of a stream; of one in no scope, such as organisations, whoever sees everything in any."""
+    scope = SCOPES.get(stream)
+    return OVERSEERS if scope is None else scope.everything

@@ -21,10 +21,12 @@ from infra.web.edge import context_of
 from infra.web.limiting import Limits
 from infra.web.problems import BUSY, LAGGING, NO_SUCH_RECORD, NOT_ALLOWED, ProblemError, encode, query_problem
 from infra.web.tokens import Principal
-from read_api.listing import EVERYBODY, MOST_COUNTED, OFFICE, Cursors, Listing, Paging, Part, links
+from read_api.listing import EVERYBODY, MOST_COUNTED, Cursors, Listing, Paging, Part, Scope, links
 from read_api.sealing import padless
 
 AUDIT = frozenset({Role.ADMIN, Role.AUDITOR})
+REVALIDATED = "private, no-cache"  # kept, and shown again only after asking whether it is still so
+FOR_EVER = "private, max-age=31536000, immutable"
 VARY = "Authorization, Accept-Encoding, If-Position-At-Least"
 
 
@@ -45,10 +47,9 @@ class Asking:
         """The organisation that asks."""
         return self.principal.tenant_id
 
-    @property
-    def is_driver_only(self) -> bool:
-        """Say whether only what is his own may be shown."""
-        return not self.principal.actor.roles & OFFICE
+    def sees_all(self, scope: Scope) -> bool:
+        """Say whether all rows may be shown, not only what is his own."""
+        return bool(self.principal.actor.roles & scope.everything)
 
     async def find(self, context: str, statement: str, parameters: Mapping[str, Any], total: str = "null") -> Found:
         """Run one statement, once the views have come as far as was asked for. Raises ProblemError."""
@@ -114,19 +115,20 @@ class Asking:
         """Answer with a document that is true only now."""
         return Response(encode(document), media_type="application/json", headers={"Cache-Control": "no-store"})
 
-    async def own_driver_ids(self) -> list[str]:
-        """Return the drivers that the asking subject is."""
-        await self._wait("trips")
-        statement = 'select t.id from {schema}.drivers t where t."user" = %(subject)s'
-        found = await self._find("trips", statement, {"subject": self.principal.actor.subject})
+    async def own_ids(self, scope: Scope) -> list[str]:
+        """Return by which ids rows of a scope are the asking subject's own."""
+        await self._wait(scope.context)
+        found = await self._find(scope.context, scope.statement, {"subject": self.principal.actor.subject})
         return [row[0] for row in found.rows]
 
-    def answer(self, position: int, body: bytes, etag: str, max_age: int, **headers: str) -> Response:
+    def answer(
+        self, position: int, body: bytes, etag: str, max_age: int, caching: str | None = None, **headers: str
+    ) -> Response:
         """Return an answer with its position, tag and caching rule; 304 without body if the caller has it already."""
         named = {
             "Position": str(position),
             "ETag": etag,
-            "Cache-Control": f"private, max-age={max_age}, stale-while-revalidate={2 * max_age}",
+            "Cache-Control": caching or f"private, max-age={max_age}, stale-while-revalidate={2 * max_age}",
             "Vary": VARY,
             **headers,
         }
@@ -134,14 +136,29 @@ class Asking:
             return Response(status_code=304, headers=named)
         return Response(body, headers=named, media_type="application/json")
 
-    async def one(self, context: str, statement: str, parameters: Mapping[str, Any], max_age: int = 30) -> Response:
+    async def one(
+        self,
+        context: str,
+        statement: str,
+        parameters: Mapping[str, Any],
+        max_age: int = 30,
+        caching: str | None = None,
+    ) -> Response:
         """Answer with a single record: the statement gives its version and its JSON. Raises ProblemError: no such record."""
         found = await self.find(context, statement, parameters)
         if not found.rows:
             raise ProblemError(NO_SUCH_RECORD, headers={"Position": str(found.position)})
         version, document = found.rows[0]
         body = document.encode()
-        return self.answer(found.position, body, f'"{version}.{sha256(body).hexdigest()[:16]}"', max_age)
+        return self.answer(found.position, body, f'"{version}.{sha256(body).hexdigest()[:16]}"', max_age, caching)
+
+    async def record(self, listing: Listing, id: str) -> Response:
+        """Answer with the item of a list that has this id, if it may be shown. Raises ProblemError: no such record."""
+        is_limited = listing.own is not None and not self.sees_all(listing.scope)
+        own = f'and t."{listing.own.field}" in ({listing.scope.statement})' if listing.own and is_limited else ""
+        statement = f"select t.version, ({listing.item})::text from {listing.source} where t.id = %(id)s {own}"
+        parameters = {"id": id, "subject": self.principal.actor.subject}
+        return await self.one(listing.context, statement, parameters, listing.max_age)
 
     async def computed(
         self,
@@ -151,34 +168,41 @@ class Asking:
         show: Callable[[list[tuple[Any, ...]]], Any],
         max_age: int,
         shown_by: Any = None,
+        caching: str | None = None,
     ) -> Response:
         """Answer with a document made of the rows that a statement finds; its tag is of its content.
 
-        Others may share it if `shown_by` is given: what `show` depends on beside the rows.
+        Others may share it for `max_age` if `shown_by` is given: what `show` depends on beside the rows. `caching` is for
+        clients who are told otherwise.
         """
 
         async def make() -> Made:
             found = await self._find(context, statement, parameters)
             body = encode(show(found.rows))
-            return Made.of(found, body, f'W/"{found.moved}:{sha256(body).hexdigest()[:16]}"')
+            # Who asks each time whether it is still so is not to be sent it again because other rows have moved.
+            moved = f"{found.moved}:" if caching is None else ""
+            return Made.of(found, body, f'W/"{moved}{sha256(body).hexdigest()[:16]}"')
 
         if shown_by is not None:
             made = await self._kept(context, [statement, sorted(parameters.items()), shown_by], max_age, make)
-            return self.answer(made.position, made.body, made.etag, max_age, **made.age())
+            return self.answer(made.position, made.body, made.etag, max_age, caching, **made.age())
         await self._wait(context)
         made = await make()
         self._must_reach(made.position)
-        return self.answer(made.position, made.body, made.etag, max_age)
+        return self.answer(made.position, made.body, made.etag, max_age, caching)
 
     async def page(self, listing: Listing, wanted: Paging, **more: Any) -> Response:
         """Answer with a part of a list, under the conditions of the query and `more`. Raises ProblemError."""
-        whose = self.principal.actor.subject if listing.own is not None and self.is_driver_only else None
+        is_limited = listing.own is not None and not self.sees_all(listing.scope)
+        whose = self.principal.actor.subject if is_limited else None
         depends_on = [listing.name, listing.item, listing.source, wanted.model_dump(mode="json"), more, whose]
         made = await self._kept(
             listing.context, depends_on, listing.max_age, lambda: self._part(listing, wanted, own=whose, more=more)
         )
         headers = {"Event-Id": event_id({listing.name: (made.build, made.position)}), **links(self.url, made.cursors)}
-        return self.answer(made.position, made.body, made.etag, listing.max_age, **headers, **made.age())
+        return self.answer(
+            made.position, made.body, made.etag, listing.max_age, listing.caching, **headers, **made.age()
+        )
 
     async def _part(self, listing: Listing, wanted: Paging, *, own: str | None, more: Mapping[str, Any]) -> Made:
         given = {name: value for name, value in listing.conditions(wanted).items() if value is not None}
@@ -186,7 +210,7 @@ class Asking:
         conditions = ["true", *(listing.filters[name].sql(name) for name in parameters)]
         if listing.own is not None and own is not None:
             conditions.append(listing.own.sql("own"))
-            parameters["own"] = await self.own_driver_ids()
+            parameters["own"] = await self.own_ids(listing.scope)
         query_hash = _hash([listing.name, sorted(parameters.items())])
         part = Part(listing, wanted, self.settings.need("cursor_key"), query_hash)
         statement, after = part.statement(conditions)
@@ -272,10 +296,7 @@ async def asking(
 async def authenticated(request: Request, authentication: Awaitable[Principal]) -> Principal:
     """Return who asks, once that is taken from his quota, or from that of the address of a stranger. Raises ProblemError."""
     limits: Limits = request.app.state.limits
-    try:
-        principal = await authentication
-    except ProblemError as problem:
-        raise await limits.charge_stranger(request.scope, problem) from problem
+    principal = await limits.recognised(request.scope, authentication)
     await limits.charge(request.scope, principal)
     return principal
 
@@ -298,5 +319,4 @@ def only(roles: frozenset[Role]) -> Any:
 
 
 Anybody = Annotated[Asking, only(EVERYBODY)]
-Office = Annotated[Asking, only(OFFICE)]
 Auditor = Annotated[Asking, only(AUDIT)]

@@ -18,7 +18,6 @@ from read_api.sealing import opened, sealed
 Item = TypeVar("Item")
 
 EVERYBODY = frozenset(Role) - {Role.SYSTEM}
-OFFICE = EVERYBODY - {Role.DRIVER}
 MOST_COUNTED = 1_000
 MOST_ITEMS = 200
 
@@ -70,12 +69,14 @@ class Filter:
     """A condition on a field of a view's row; the same one as SQL for lists and as a test of a row for live streams."""
 
     field: str
-    relation: Literal["=", ">=", "<=", "in", "is null"] = "="
+    relation: Literal["=", ">", ">=", "<=", "in", "has", "is null"] = "="
 
     def sql(self, name: str) -> str:
         """Return the condition with its parameter `name`."""
         if self.relation == "in":
             return f't."{self.field}" = any(%({name})s)'
+        if self.relation == "has":
+            return f't."{self.field}" ? %({name})s'
         if self.relation == "is null":
             return f'(t."{self.field}" is null) = %({name})s'
         return f't."{self.field}" {self.relation} %({name})s'
@@ -86,13 +87,34 @@ class Filter:
         match self.relation:
             case "in":
                 return found in value
+            case "has":
+                return value in (found or ())
             case "=":
                 return bool(found == value)
             case "is null":
                 return (found is None) is value
+            case ">":
+                return found is not None and found > value
             case ">=":
                 return found is not None and found >= value
         return found is not None and found <= value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scope:
+    """Who sees what: roles of `everything` all rows, those of `own` only what is theirs, by the ids that `statement` finds
+    (SQL over the context's `{schema}`, with the parameter `subject`).
+    """
+
+    context: str
+    everything: frozenset[Role]
+    own: frozenset[Role]
+    statement: str
+
+    @property
+    def readers(self) -> frozenset[Role]:
+        """Whoever sees anything."""
+        return self.everything | self.own
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +127,11 @@ class Watchable:
     shown: type[Shown]
     wanted: type[BaseModel]
     filters: Mapping[str, Filter] = field(default_factory=dict)
-    readers: frozenset[Role] = EVERYBODY
+
+    @property
+    def readers(self) -> frozenset[Role]:
+        """Who may ask for it."""
+        return EVERYBODY
 
     def validated(self, given: Mapping[str, str], sent_as: Mapping[str, str]) -> dict[str, Any]:
         """Return filter values as rows hold them, from query parameters, which a problem names as they were sent.
@@ -129,10 +155,12 @@ class Watchable:
 class Listing(Watchable):
     """A list of a view's rows: how an item is shown (SQL over `t` and the joins), in which order, and what may be asked for.
 
-    `order` are columns of `t`, all in the same direction, the last one unique. `own` is the filter that a driver cannot
-    remove: the rows that are about him.
+    `order` are columns of `t`, all in the same direction, the last one unique. `own` is the filter that whoever does not see
+    everything in the scope cannot remove: the rows that are his. A `whole` list is only for those who see everything.
+    `caching` is for clients who are told otherwise than `max_age`.
     """
 
+    scope: Scope
     context: str
     view: str
     item: str
@@ -141,7 +169,14 @@ class Listing(Watchable):
     descending: bool = False
     joins: str = ""
     own: Filter | None = None
+    whole: bool = False
     max_age: int = 30
+    caching: str | None = None
+
+    @property
+    def readers(self) -> frozenset[Role]:
+        """Who may ask for it."""
+        return self.scope.everything if self.whole else self.scope.readers
 
     @property
     def source(self) -> str:

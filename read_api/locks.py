@@ -27,14 +27,14 @@ from infra.web.problems import (
     locked,
     of_kinds,
 )
-from read_api.boards import LOCKS, Lock, LocksWanted, listed, lock_shown, must_be_record, must_see, there
+from read_api.boards import LOCKS, Lock, LocksWanted, listed, lock_shown, must_be_record, must_see, overseers, there
 from read_api.kernel import Anybody, Asking, only
 from read_api.listing import Shown
 
 router = APIRouter(tags=["locks"])
 
-SUPERVISORS = frozenset({Role.ADMIN, Role.DISPATCHER})
-EDITORS = SUPERVISORS | {Role.DRIVER}
+SUPERVISORS = frozenset({Role.ADMIN, Role.DISPATCHER, Role.INSPECTION_RESPONSIBLE})
+EDITORS = SUPERVISORS | {Role.DRIVER, Role.SCRUTINEER, Role.TEAM_LEADER}
 MOST_TOKEN = 10**15 - 1
 READING = of_kinds(BUSY, NOT_ALLOWED, NOT_FOUND, NO_SUCH_RECORD, INVALID_INPUT, NO_SHARED_STATE)
 HOLDING = of_kinds(
@@ -95,7 +95,7 @@ AllLocks = Annotated[Locks, Depends(_locks)]
 
 @router.get("/locks", response_model=LocksShown, responses=READING)
 async def locks(ask: Anybody, shared: AllShared, wanted: Annotated[LocksWanted, Query()]) -> Response:
-    """Which records are being edited, and by whom; a driver names one that he may see."""
+    """Which records are being edited, and by whom; who sees only his own records names one of them."""
     return ask.plain({"items": await listed(ask, shared, LOCKS, wanted.model_dump(exclude_none=True))})
 
 
@@ -113,11 +113,12 @@ async def acquire(
 ) -> Response:
     """Get the lock of a record; asked again by its holder, it is the same lock, with the same token, from now on.
 
-    With `take_over`, admins and dispatchers take it from anybody, and everybody from himself in another place.
+    With `take_over`, admins, dispatchers and those responsible for inspections take it from anybody, each where they see all
+    records; and everybody from himself in another place.
     """
     await _must_be_seen(ask, stream, id)
     principal = ask.principal
-    takes = "0" if not wish.take_over else "1" if principal.actor.roles & SUPERVISORS else "own"
+    takes = "0" if not wish.take_over else "1" if principal.actor.roles & SUPERVISORS & overseers(stream) else "own"
     wanted = all_locks.acquire(ask.tenant, stream, id, principal.actor.subject, principal.name, wish.place, takes=takes)
     acquired = await there(shared, wanted)
     if acquired.lock is None:

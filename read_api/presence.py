@@ -66,6 +66,6 @@ async def be_present(ask: Anybody, request: Request, sent: Beat) -> Response:
 
 @router.get("/presence", response_model=PresenceShown, responses=of_kinds(*SHARED_PROBLEMS))
 async def presence(ask: Anybody, request: Request, wanted: Annotated[PresenceWanted, Query()]) -> Response:
-    """Who is at which record; a driver names one that he may see."""
+    """Who is at which record; who sees only his own records names one of them."""
     conditions = wanted.model_dump(exclude_none=True)
     return ask.plain({"items": await listed(ask, request.app.state.shared, PRESENCE, conditions)})

@@ -32,7 +32,7 @@ from infra.web.problems import NOT_ALLOWED, UNAUTHENTICATED, ProblemError, encod
 from infra.web.tokens import Principal
 from read_api.boards import BOARDS, Board, must_see, not_there
 from read_api.kernel import Anybody, Asking, asking, authenticated, event_id, note_principal
-from read_api.listing import Filter, Listing, Shown, Watchable
+from read_api.listing import Filter, Listing, Scope, Shown, Watchable
 from read_api.live import LIVE
 from read_api.sealing import opened, sealed, unpadded
 from read_api.watching import Watched, WatchedBoard
@@ -257,7 +257,7 @@ def _watchable(ask: Asking, name: str) -> Watchable:
 async def _conditions(
     ask: Asking, watchables: Sequence[Watchable], request: Request
 ) -> dict[str, list[tuple[Filter, Any]]]:
-    """Return the conditions of each view: the filters that were asked for, and the one that a driver cannot remove."""
+    """Return the conditions of each view: the filters that were asked for, and the one that cannot be removed."""
     given: dict[str, dict[str, str]] = {one.name: {} for one in watchables}
     sent_as: dict[str, dict[str, str]] = {one.name: {} for one in watchables}
     for parameter, value in request.query_params.multi_items():
@@ -271,16 +271,17 @@ async def _conditions(
         for one in matching:
             given[one.name][filter_name] = value
             sent_as[one.name][filter_name] = parameter
-    listings = [one for one in watchables if isinstance(one, Listing)]
-    own = await ask.own_driver_ids() if ask.is_driver_only and any(one.own for one in listings) else []
+    own: dict[Scope, list[str]] = {}
     conditions = {}
     for one in watchables:
         values = one.validated(given[one.name], sent_as[one.name])
         conditions[one.name] = [(one.filters[name], value) for name, value in values.items()]
         if isinstance(one, Board):
             await must_see(ask, values)
-        elif isinstance(one, Listing) and one.own is not None and ask.is_driver_only:
-            conditions[one.name].append((one.own, own))
+        elif isinstance(one, Listing) and one.own is not None and not ask.sees_all(one.scope):
+            if one.scope not in own:
+                own[one.scope] = await ask.own_ids(one.scope)
+            conditions[one.name].append((one.own, own[one.scope]))
     return conditions
 
 

@@ -22,6 +22,8 @@ TENANT = UUID("0192f000-0000-7000-8000-000000000001")
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 STORY = {
     "tenants": str(TENANT),
+    "bookings": "booking",
+    "attachments": "file",
     "trucks": "truck",
     "drivers": "driver",
     "sites": "site",
@@ -29,12 +31,15 @@ STORY = {
     "payroll-periods": "period",
     "pay-days": "2026-11-20",
     "driver-days": "driver.2026-11-20",
+    "people": "person",
     "teams": "team",
+    "inspection-types": "mechanical",
+    "prerequisites": "all",
     "checklist-templates": "mechanical",
     "checklist-versions": "mechanical.1",
-    "prerequisites": "all",
     "inspections": "inspection",
-    "passports": "team",
+    "follow-ups": "inspection.1",
+    "client-reports": "report",
     "counters": "a",
 }
 ADA = Actor("ada", frozenset({Role.DISPATCHER}))

@@ -163,6 +163,7 @@ def composed(postgres: Postgres, broker: str, tmp_path_factory: pytest.TempPathF
             "@postgres:5432": f"@127.0.0.1:{database}",
             "redis:6379": f"127.0.0.1:{redis}",
             "kafka:9092": broker,
+            "/var/lib/fieldlog/objects": str(directory / "objects"),
         }
         bare = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
         told = {name: bare | here(environment_of(one, given), places) for name, one in ours().items()}

@@ -48,6 +48,7 @@ WRONG = {
     "TRUSTED_PROXIES": "10.0.0.0/8,swordfish",
     "PROXY_HEADER": "X-Swordfish",
     "LOCK_SECONDS": "swordfish",
+    "SOURCE": "sword fish",
 }
 
 
@@ -66,6 +67,51 @@ def test_a_url_of_redis_that_is_none_is_named_without_its_value() -> None:
         Settings.from_environment({"REDIS_URL": "http://swordfish"})
     assert str(caught.value).startswith("REDIS_URL: ")
     assert "swordfish" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "brokers",
+    ["swordfish", "sword fish:9092", "swordfish:", "swordfish:70001", "swordfish:0", "one:9092,swordfish", ":::"],
+)
+def test_brokers_that_are_none_are_named(brokers: str) -> None:
+    with pytest.raises(SettingsError, match=r"^KAFKA_BOOTSTRAP_SERVERS: .* must be brokers such as kafka-1:9092"):
+        Settings.from_environment({"KAFKA_BOOTSTRAP_SERVERS": brokers})
+
+
+@pytest.mark.parametrize("process", ["tail", "relay"])
+def test_brokers_that_are_none_end_a_process_with_one_line(process: str, tmp_path: Path) -> None:
+    asked = fieldlog(process, **{**ALL, "KAFKA_BOOTSTRAP_SERVERS": "swordfish", "DATA": str(tmp_path)})
+    assert (asked.returncode, asked.stdout) == (2, "")
+    [line] = asked.stderr.splitlines()
+    assert line.startswith("KAFKA_BOOTSTRAP_SERVERS: ")
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [
+        ("one:9092, two:9092", "one:9092,two:9092"),
+        ("192.0.2.1:9092,[2001:db8::1]:9092,", "192.0.2.1:9092,[2001:db8::1]:9092"),
+        (" ", None),
+    ],
+)
+def test_brokers_are_separated_by_commas(given: str, taken: str | None) -> None:
+    settings = Settings.from_environment({"KAFKA_BOOTSTRAP_SERVERS": given})
+    assert settings.kafka_bootstrap_servers == taken
+
+
+def test_a_broker_that_is_away_is_told_in_one_line(tmp_path: Path) -> None:
+    asked = fieldlog("tail", **ALL, KAFKA_OPTIONS='{"bootstrap_timeout_ms": 100}', DATA=str(tmp_path))
+    assert (asked.returncode, asked.stdout) == (1, "")
+    [line] = asked.stderr.splitlines()
+    assert "Unable to bootstrap from ['127.0.0.1:1']" in line
+
+
+@pytest.mark.parametrize("given", [URLS, {}], ids=["databases without a broker", "nothing"])
+def test_who_has_no_broker_to_read_is_told_how_to_get_one(given: dict[str, str], tmp_path: Path) -> None:
+    asked = fieldlog("tail", **given, DATA=str(tmp_path))
+    assert (asked.returncode, asked.stdout) == (2, "")
+    [line] = asked.stderr.splitlines()
+    assert "`fieldlog up --kafka`" in line
 
 
 def test_everything_that_is_wrong_is_named_at_once_in_one_line(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
@@ -14,6 +15,7 @@ from infra.collector import tune_collector
 from infra.database import MIGRATION_NAMES
 from infra.log.desk import Desk
 from infra.log.service import LogService, open_log
+from infra.objects import Objects
 from infra.redis.client import Shared
 from infra.redis.locks import Locks
 from infra.settings import Settings
@@ -21,6 +23,7 @@ from infra.web.edge import App
 from infra.web.framework import Health, edged, framework
 from infra.web.limiting import Limits
 from infra.web.tokens import Bearer, Keys, Tokens
+from write_api import imports, uploads
 from write_api.doors import Door
 from write_api.guards import Guards
 from write_api.openapi import with_commands, with_problems
@@ -28,6 +31,7 @@ from write_api.openapi import with_commands, with_problems
 DESCRIPTION = """One door for every command. A command is answered with a receipt once its facts are in the log for good;
 a refusal says why not. Every failure is a problem document (RFC 9457)."""
 
+STREAMED = re.compile(f"{uploads.STREAMED}|{imports.PATH}")  # what these read is bounded by themselves
 QUEUED = Gauge("append_queue_length", "Appends that wait for the next batch")
 
 
@@ -64,11 +68,16 @@ class WriteApi:
             with suppress(asyncio.CancelledError):
                 await refresh
 
-        behind = framework("Fieldlog: commands", DESCRIPTION, self.health, lifespan, settings.max_body_bytes)
+        title, most = "Fieldlog: commands", settings.max_body_bytes
+        behind = framework(title, DESCRIPTION, self.health, lifespan, most, STREAMED)
         with_commands(behind)
         with_problems(behind)
         bearer = Bearer(Tokens(keys, settings.token_issuer, settings.token_audience))
         limits, guards = Limits(self._shared, settings), Guards(Locks(self._shared, settings.lock_seconds))
+        behind.state.uploads = uploads.Service(self.desk, bearer, limits, Objects(settings), settings)
+        behind.include_router(uploads.router)
+        behind.state.imports = imports.Service(self.desk, bearer, limits, guards)
+        behind.include_router(imports.router)
         return edged(Door(self.desk, bearer, behind, settings.max_body_bytes, limits, guards), settings)
 
     async def _redis(self) -> str:

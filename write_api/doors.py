@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
 from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
-import msgspec
 from prometheus_client import Counter
 from pydantic import ValidationError
 
@@ -22,7 +20,6 @@ from commands.trips.locations import Acknowledged
 from domain.catalog import STREAMS
 from domain.kernel import Refused
 from infra.log.desk import Desk
-from infra.log.identity import RECORD_ID, RECORD_ID_SHAPE, keyed_command_id
 from infra.log.order import (
     BarredError,
     BusyError,
@@ -33,12 +30,11 @@ from infra.log.order import (
     Receipt,
     StaleVersionError,
 )
-from infra.web.edge import App, Receive, Scope, Send, context_of, header, respond
+from infra.web.edge import App, Context, Receive, Scope, Send, context_of, header, respond
 from infra.web.limiting import Limits
 from infra.web.problems import (
     BUSY,
     INTERNAL,
-    INVALID_INPUT,
     KEY_REUSED,
     MALFORMED_BODY,
     METHOD_NOT_ALLOWED,
@@ -54,7 +50,7 @@ from infra.web.problems import (
 )
 from infra.web.tokens import Principal
 from write_api.guards import Guard, Guards
-from write_api.orders import ROUTES, Batch, Item, Request, Route, must_be_allowed, no_command
+from write_api.orders import ROUTES, Batch, Item, Request, Route, must_be_allowed, must_be_id, no_command
 
 ITEMS_A_REQUEST = 10  # the largest batch is all of the default quota
 COMMANDS_TOTAL = Counter("command_total", "Commands by outcome", ["name", "outcome"])
@@ -101,11 +97,9 @@ class Door:
         context = context_of(scope)
         context.route = f"/{stream}/{{id}}/{verb}"
         _must_post(scope)
-        request = Request(scope, context, await self._authenticate(scope))
+        request = Request(scope, context, await self._limits.recognised(scope, self._bearer(scope)))
         must_be_allowed(route, request.principal)
-        if not RECORD_ID.fullmatch(id):
-            errors = [{"parameter": "id", "code": "id", "detail": RECORD_ID_SHAPE}]
-            raise ProblemError(INVALID_INPUT, RECORD_ID_SHAPE, errors=errors)
+        must_be_id(id)
         guard = self._guards.of(request.principal, route, id, request.lock_token())
         counts_points = _counts_points(route)
         barred = await self._admitted(scope, request.principal, guard, requests=0 if counts_points else 1)
@@ -120,20 +114,8 @@ class Door:
             await self._limits.charge(scope, request.principal, requests=0, points=_points(command))
         order = request.order(route, id, command)
         order.guard, order.barred = guard, barred
-        context.fields |= {"command": route.name, "aggregate": f"{stream}/{id}"}
-        try:
-            receipt = await self._desk().carry_out(order)
-        except Exception as error:
-            outcome = INTERNAL.code
-            try:
-                problem = problem_of(error)
-                outcome = problem.kind.code
-            finally:
-                _counter(route.name, outcome).inc()
-            raise problem from error
-        _counter(route.name, "accepted").inc()
+        receipt = await carried_out(self._desk, order, context)
         _count_points(receipt)
-        context.fields |= {"version": receipt.version, "position": receipt.position}
         headers = [(b"etag", b'"%d"' % receipt.version), (b"position", b"%d" % receipt.position)]
         await respond(send, 200, encode(receipt_document(receipt)), headers)
 
@@ -141,7 +123,7 @@ class Door:
         context = context_of(scope)
         context.route = "/commands"
         _must_post(scope)
-        request = Request(scope, context, await self._authenticate(scope))
+        request = Request(scope, context, await self._limits.recognised(scope, self._bearer(scope)))
         try:
             batch = Batch.model_validate_json(await self._body(scope, receive))
         except ValidationError as error:
@@ -178,28 +160,14 @@ class Door:
         sound = [order for order in orders if isinstance(order, Order)]
         if len(sound) < len(orders):
             return [order if isinstance(order, ProblemError) else NotCarriedOutError() for order in orders]
-        principal, key = request.principal, "\n".join(item.op for item in batch.items)
-        command_id = keyed_command_id(principal.tenant_id, principal.actor.subject, "/commands", key)
         fingerprint = sha256("".join(str(order.envelope.fingerprint) for order in sound).encode()).hexdigest()
+        one = request.as_one("/commands", "\n".join(item.op for item in batch.items), fingerprint)
         try:
             return await self._desk().carry_out_together(
-                [
-                    replace(
-                        order,
-                        command_id=command_id,
-                        envelope=msgspec.structs.replace(order.envelope, fingerprint=fingerprint, op=item.op),
-                    )
-                    for order, item in zip(sound, batch.items, strict=True)
-                ]
+                [one(order, item.op) for order, item in zip(sound, batch.items, strict=True)]
             )
         except (BusyError, KeyReusedError) as error:
             raise problem_of(error) from error
-
-    async def _authenticate(self, scope: Scope) -> Principal:
-        try:
-            return await self._bearer(scope)
-        except ProblemError as problem:
-            raise await self._limits.charge_stranger(scope, problem) from problem
 
     async def _admitted(
         self, scope: Scope, principal: Principal, guard: Guard | None, requests: int
@@ -244,6 +212,25 @@ class Door:
             if content_type != b"application/json":
                 raise ProblemError(WRONG_CONTENT_TYPE)
         return bytes(body)
+
+
+async def carried_out(desk: Callable[[], Desk], order: Order, context: Context) -> Receipt:
+    """Carry out an order; its request's log line and the metrics say what became of it. Raises ProblemError."""
+    name = order.envelope.command
+    context.fields |= {"command": name, "aggregate": f"{order.stream.name}/{order.id}"}
+    try:
+        receipt = await desk().carry_out(order)
+    except Exception as error:
+        outcome = INTERNAL.code
+        try:
+            problem = problem_of(error)
+            outcome = problem.kind.code
+        finally:
+            _counter(name, outcome).inc()
+        raise problem from error
+    _counter(name, "accepted").inc()
+    context.fields |= {"version": receipt.version, "position": receipt.position}
+    return receipt
 
 
 def _counts_points(route: Route | None) -> bool:

@@ -10,10 +10,21 @@ from fastapi import FastAPI, Response
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import models_json_schema
 
+from commands.inspections.sheets import Sheet
 from commands.kernel import Command
 from domain.roles import Role
-from infra.web.problems import KINDS, NOT_FOUND, ProblemError, ProblemShown, refusal_kind, responses
-from write_api.orders import ROUTES, Batch, Route
+from infra.web.problems import (
+    KINDS,
+    NOT_FOUND,
+    OF_FILES,
+    Kind,
+    ProblemError,
+    ProblemShown,
+    of_kinds,
+    refusal_kind,
+    responses,
+)
+from write_api.orders import ROUTES, SENT, Batch, Route
 
 Refs = dict[Any, dict[str, Any]]
 REF = "#/components/schemas/{model}"
@@ -77,8 +88,8 @@ def with_commands(app: FastAPI) -> None:
 
 def with_problems(app: FastAPI) -> None:
     """Let the application serve a page for every kind of problem, at the address that is its type."""
-    refusals = {refused for route in ROUTES.values() for refused in route.command.refuses}
-    kinds = {kind.code: kind for kind in (*KINDS, *map(refusal_kind, refusals))}
+    refusals = {refused for route in SENT.values() for refused in route.command.refuses}
+    kinds = {kind.code: kind for kind in (*KINDS, *OF_FILES, *map(refusal_kind, refusals))}
 
     @app.get("/problems/{code}", tags=["problems"], response_class=Response)
     async def problem(code: str) -> Response:
@@ -90,9 +101,14 @@ def with_problems(app: FastAPI) -> None:
         return Response(page, media_type="text/html")
 
 
+def told_of(command: type[Command], *kinds: Kind) -> dict[str, Any]:
+    """Return what the route that asks for a command by hand says of its problems, beside those of every route."""
+    return {"responses": of_kinds(*kinds, *map(refusal_kind, command.refuses))}
+
+
 def describe(document: dict[str, Any]) -> None:
     """Add the commands, their bodies and their problems to an OpenAPI document."""
-    models: list[type[BaseModel]] = [ReceiptShown, ProblemShown, Batch, BatchAnswer]
+    models: list[type[BaseModel]] = [ReceiptShown, ProblemShown, Batch, BatchAnswer, Sheet]
     for route in ROUTES.values():
         models.append(route.command)
         if route.command.answers is not None:

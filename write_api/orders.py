@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Annotated, Any, NamedTuple, cast
 
 import http_sf
+import msgspec
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 from pydantic_core import PydanticCustomError, to_json
 
@@ -19,7 +21,7 @@ from domain.catalog import STREAMS
 from domain.kernel import Stream
 from domain.roles import Role
 from infra.log.codec import Client, Envelope
-from infra.log.identity import keyed_command_id
+from infra.log.identity import RECORD_ID, RECORD_ID_SHAPE, keyed_command_id
 from infra.log.order import ANY_VERSION, Order
 from infra.web.edge import Context, Scope
 from infra.web.problems import (
@@ -51,12 +53,13 @@ class Route(NamedTuple):
     name: str
 
 
-ROUTES: Mapping[tuple[str, str], Route] = {
+SENT: Mapping[tuple[str, str], Route] = {
     (stream, verb): Route(STREAMS[stream], command, f"{stream}.{verb}")
     for stream, verbs in COMMANDS.items()
     for verb, command in verbs.items()
     if command.allows - {Role.SYSTEM}
 }
+ROUTES = {address: route for address, route in SENT.items() if not route.command.by_hand}
 
 
 class Item(BaseModel):
@@ -114,17 +117,41 @@ class Request:
 
     def order(self, route: Route, id: str, command: Command) -> Order:
         """Return the order that this request's headers and body make. Raises ProblemError."""
-        key = self._text(b"idempotency-key")
-        occurred_at = self._text(b"occurred-at")
         if_match = self._text(b"if-match")
         return self._order(
             route,
             id,
             command,
-            key=_key(key) if key is not None else None,
-            at=_occurred_at(occurred_at) if occurred_at is not None else None,
+            key=self.key(),
+            at=self._at(),
             if_match=if_match,
         )
+
+    def key(self) -> str | None:
+        """Return the request's idempotency key, if it carries one. Raises ProblemError."""
+        text = self._text(b"idempotency-key")
+        return _key(text) if text is not None else None
+
+    def part(self, route: Route, id: str, command: Command) -> Order:
+        """Return one of several orders that this request makes: its key and `If-Match` are about none of them alone.
+
+        Raises ProblemError.
+        """
+        return self._order(route, id, command, key=None, at=self._at(), if_match=None)
+
+    def as_one(self, path: str, key: str, fingerprint: str) -> Callable[[Order, str], Order]:
+        """Return what makes orders, each with a name of its own, the parts of one command with this key."""
+        command_id = keyed_command_id(self.principal.tenant_id, self.principal.actor.subject, path, key)
+
+        def part(order: Order, op: str) -> Order:
+            envelope = msgspec.structs.replace(order.envelope, fingerprint=fingerprint, op=op)
+            return replace(order, command_id=command_id, envelope=envelope)
+
+        return part
+
+    def inquiry(self, route: Route, id: str, command: Command) -> Order:
+        """Return the order of a command that asks only, to which no header of the request applies."""
+        return self._order(route, id, command, key=None, at=None, if_match=None)
 
     def tried(self, number: int, item: Item) -> Order | ProblemError:
         """Return the order that an item of a batch makes, or why it makes none."""
@@ -183,9 +210,20 @@ class Request:
             if_match=_version(if_match) if if_match is not None else None,
         )
 
+    def _at(self) -> datetime | None:
+        text = self._text(b"occurred-at")
+        return _occurred_at(text) if text is not None else None
+
     def _text(self, name: bytes) -> str | None:
         value = self._headers.get(name)
         return value.decode("latin-1") if value is not None else None
+
+
+def must_be_id(id: str) -> None:
+    """Raise ProblemError if this is no id of a record."""
+    if not RECORD_ID.fullmatch(id):
+        errors = [{"parameter": "id", "code": "id", "detail": RECORD_ID_SHAPE}]
+        raise ProblemError(INVALID_INPUT, RECORD_ID_SHAPE, errors=errors)
 
 
 def no_command(stream: str, verb: str) -> ProblemError:

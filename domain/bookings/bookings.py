@@ -8,11 +8,12 @@ requested, confirmed --reschedule--> the same; any of them --prioritize, assign-
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Literal
 
+from domain.bookings.calendar import Visit
 from domain.inspections.passports import Result
-from domain.kernel import Refused, Stream, fact, state
+from domain.kernel import NotYours, Refused, Stream, fact, state
 from domain.people import VehicleClass
 
 BookingStatus = Literal[
@@ -22,7 +23,10 @@ BookingStatus = Literal[
 
 @fact
 class BookingRequested:
-    """A team wants to come; the slot is held for it until `held_until`. `day` is the local date on which it begins."""
+    """A team wants to come; the slot is held for it until `held_until`. `day` is the local date on which it begins.
+
+    The lane is kept for `buffer_minutes` after `ends_at`.
+    """
 
     team_id: str
     inspection_type_id: str
@@ -36,6 +40,7 @@ class BookingRequested:
     rescrutineering: bool = False
     notes: str | None = None
     by: str = ""
+    buffer_minutes: int = 0
 
 
 @fact
@@ -52,6 +57,7 @@ class BookingRescheduled:
     ends_at: datetime
     day: date
     held_until: datetime | None = None
+    buffer_minutes: int = 0
 
 
 @fact
@@ -131,13 +137,12 @@ class Booking:
     inspection_type_id: str = ""
     vehicle_class: VehicleClass = "EV"
     lane: int = 0
-    starts_at: datetime | None = None
-    ends_at: datetime | None = None
-    day: date | None = None
+    visit: Visit | None = None
     held_until: datetime | None = None
     priority: int = 0
     rescrutineering: bool = False
     scrutineers: tuple[str, ...] = ()
+    result: Result | None = None
 
     def is_held(self, now: datetime) -> bool:
         """Say whether a requested slot is still held."""
@@ -148,7 +153,6 @@ STATUS: dict[type, BookingStatus] = {
     BookingCheckedIn: "checked_in",
     BookingStarted: "ongoing",
     BookingContinued: "ongoing",
-    BookingCompleted: "completed",
     BookingCancelled: "cancelled",
     BookingMarkedNoShow: "no_show",
     HoldExpired: "expired",
@@ -158,33 +162,44 @@ STATUS: dict[type, BookingStatus] = {
 def evolve(booking: Booking, happened: object) -> Booking:
     """Return the booking after what happened."""
     match happened:
-        case BookingRequested():
+        case BookingRequested(team_id=team, inspection_type_id=kind):
             return replace(
                 booking,
                 status="requested",
-                team_id=happened.team_id,
-                inspection_type_id=happened.inspection_type_id,
+                team_id=team,
+                inspection_type_id=kind,
                 vehicle_class=happened.vehicle_class,
                 lane=happened.lane,
-                starts_at=happened.starts_at,
-                ends_at=happened.ends_at,
-                day=happened.day,
+                visit=_visit(team, kind, happened),
                 held_until=happened.held_until,
                 priority=happened.priority,
                 rescrutineering=happened.rescrutineering,
             )
         case BookingConfirmed():
             return replace(booking, status="confirmed", held_until=None)
-        case BookingRescheduled(lane=lane, starts_at=starts, ends_at=ends, day=day, held_until=held):
-            return replace(booking, lane=lane, starts_at=starts, ends_at=ends, day=day, held_until=held)
+        case BookingRescheduled(lane=lane, held_until=held):
+            visit = _visit(booking.team_id, booking.inspection_type_id, happened)
+            return replace(booking, lane=lane, visit=visit, held_until=held)
         case BookingPrioritized(priority=priority):
             return replace(booking, priority=priority)
+        case BookingCompleted(result=result):
+            return replace(booking, status="completed", result=result)
         case ScrutineerAssigned(person_id=person):
             return replace(booking, scrutineers=(*booking.scrutineers, person))
         case ScrutineerRemoved(person_id=person):
             return replace(booking, scrutineers=tuple(one for one in booking.scrutineers if one != person))
     status = STATUS.get(type(happened))
     return replace(booking, status=status) if status is not None else booking
+
+
+def _visit(team_id: str, inspection_type_id: str, booked: BookingRequested | BookingRescheduled) -> Visit:
+    return Visit(
+        team_id=team_id,
+        inspection_type_id=inspection_type_id,
+        starts_at=booked.starts_at,
+        ends_at=booked.ends_at,
+        free_at=booked.ends_at + timedelta(minutes=booked.buffer_minutes),
+    )
 
 
 BOOKINGS = Stream(
@@ -237,8 +252,20 @@ class BookingOver(Refused):
     """The booking is over, or its inspection has begun."""
 
 
+class PriorityNotYours(NotYours):
+    """Only those who run scrutineering give a booking another priority."""
+
+
+class StartsInThePast(Refused):
+    """A booking begins in the future."""
+
+
 class TooShortNotice(Refused):
     """Teams book this inspection earlier than that."""
+
+
+class AttendeesUnknown(Refused):
+    """Somebody who is said to be here does not belong to the team."""
 
 
 class AttendeesMissing(Refused):

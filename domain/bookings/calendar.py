@@ -1,13 +1,16 @@
-"""Calendars: what is taken of a resource on a local date; `type:<inspection type>:<date>` has lanes, `team:<team>:<date>` one car.
+"""Calendars: what is taken of a resource on a UTC day; `type:<inspection type>:<day>` has lanes, `team:<team>:<day>` one car.
 
 free --take--> taken --keep--> taken --free--> free; what is taken until a moment only is free from then on by itself
+
+A slot stands on every day that it touches. The days are those of UTC, so that two slots that overlap stand on a common day
+also when the organisation changes its time zone between them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import field, replace
-from datetime import date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 from domain.kernel import Refused, Stream, fact, state
 
@@ -54,18 +57,17 @@ class Slot:
 
 @state
 class CalendarDay:
-    """The slots of a resource on a local date, by booking."""
+    """The slots of a resource on a UTC day, by booking."""
 
     slots: Mapping[str, Slot] = field(default_factory=dict)
 
-    def free_lanes(
-        self, lanes: int, starts_at: datetime, ends_at: datetime, now: datetime, but: str | None = None
-    ) -> list[int]:
-        """Return the lanes (1, 2, ...) that can be had in that time, those of a booking (`but`) taken as free."""
-        taken = {
-            slot.lane for booking, slot in self.slots.items() if booking != but and slot.blocks(starts_at, ends_at, now)
+    def blocking(self, starts_at: datetime, ends_at: datetime, now: datetime, but: str) -> dict[str, Slot]:
+        """Return the slots that cannot be had in that time, by booking; those of one booking (`but`) are taken as free."""
+        return {
+            booking: slot
+            for booking, slot in self.slots.items()
+            if booking != but and slot.blocks(starts_at, ends_at, now)
         }
-        return [lane for lane in range(1, lanes + 1) if lane not in taken]
 
 
 def evolve(day: CalendarDay, happened: object) -> CalendarDay:
@@ -99,13 +101,39 @@ CALENDAR_DAYS = Stream(
 
 
 def lanes_of(inspection_type_id: str, day: date) -> str:
-    """Return the id of the day's lanes of an inspection type."""
+    """Return the id of a UTC day of the lanes of an inspection type."""
     return f"type:{inspection_type_id}:{day}"
 
 
 def car_of(team_id: str, day: date) -> str:
-    """Return the id of the day of a team's car, which is at one place at a time."""
+    """Return the id of a UTC day of a team's car, which is at one place at a time."""
     return f"team:{team_id}:{day}"
+
+
+def utc_days(starts_at: datetime, ends_at: datetime) -> list[date]:
+    """Return the UTC days that a stretch of time touches, its end not included."""
+    first = starts_at.astimezone(UTC).date()
+    last = (ends_at.astimezone(UTC) - timedelta(microseconds=1)).date()
+    return [first + timedelta(days=number) for number in range((last - first).days + 1)]
+
+
+@state
+class Visit:
+    """A team's car at an inspection; the lane is kept for it until `free_at`, its buffer after the end."""
+
+    team_id: str
+    inspection_type_id: str
+    starts_at: datetime
+    ends_at: datetime
+    free_at: datetime
+
+    def lane_days(self) -> list[str]:
+        """Return the ids of the days of the lanes that it touches."""
+        return [lanes_of(self.inspection_type_id, day) for day in utc_days(self.starts_at, self.free_at)]
+
+    def car_days(self) -> list[str]:
+        """Return the ids of the days of the car that it touches."""
+        return [car_of(self.team_id, day) for day in utc_days(self.starts_at, self.ends_at)]
 
 
 class SlotNotFree(Refused):

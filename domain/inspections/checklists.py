@@ -7,7 +7,7 @@ A published version is a record of its own, `<template>.<version>`, that inspect
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import field, replace
 from typing import Literal, get_args
 
@@ -31,11 +31,17 @@ class Item:
 VEHICLE_CLASSES: tuple[VehicleClass, ...] = get_args(VehicleClass)
 ChecklistStatus = Literal["draft", "published", "retired"]
 ItemKey = tuple[str, VehicleClass | None]
+MOST_ITEMS, MOST_CHARACTERS = 2_000, 1_000_000
 
 
 def key_of(item: Item) -> ItemKey:
     """Return what no two items of a checklist share: code and class."""
     return item.code, item.vehicle_class
+
+
+def fit(items: Collection[Item]) -> bool:
+    """Say whether so many items, with so long descriptions, fit on one checklist."""
+    return len(items) <= MOST_ITEMS and sum(len(item.description) for item in items) <= MOST_CHARACTERS
 
 
 @fact
@@ -187,6 +193,10 @@ class ChecklistEmpty(Refused):
     """A checklist without items is not published."""
 
 
+class ChecklistFull(Refused):
+    """A checklist has at most 2,000 items, and 1,000,000 characters of description."""
+
+
 class ChecklistUnchanged(Refused):
     """The draft is what was published last."""
 
@@ -204,7 +214,7 @@ class ItemsAmbiguous(Refused):
 
 
 class ParentsUnsound(Refused):
-    """The parents of these items are not in the checklist for the same cars, or are below the items themselves."""
+    """The parents of these items, or theirs in turn, are not there for the same cars or are below the items themselves."""
 
 
 class ItemNotDrafted(Refused):

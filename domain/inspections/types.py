@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import field, replace
+from graphlib import CycleError, TopologicalSorter
 from typing import Literal
 
 from domain.kernel import Refused, Stream, fact, state
@@ -115,7 +116,10 @@ class PrerequisitesDeclared:
 
 @state
 class Prerequisites:
-    """Which tests come before which, by type and class, for the whole organisation: the record `all`."""
+    """Which tests come before which, by type and class, for the whole organisation: the record `all`.
+
+    Only what is offered stands in it, so that no test waits for one that nobody can pass.
+    """
 
     order: Order = field(default_factory=dict)
 
@@ -147,23 +151,13 @@ def evolve_prerequisites(known: Prerequisites, happened: object) -> Prerequisite
 
 def circle(order: Order) -> tuple[str, ...]:
     """Return types of one class of which each needs the one before it to be passed, and the first one the last; () if none do."""
-    for start in sorted(order):
-        path, waiting = [start[0]], [iter(order[start])]
-        while waiting:
-            following = next(waiting[-1], None)
-            if following is None:
-                path.pop()
-                waiting.pop()
-            elif following in path:
-                return tuple(path[path.index(following) :])
-            else:
-                path.append(following)
-                waiting.append(_needed(order, following, start[1]))
+    for vehicle_class in sorted({its_class for _, its_class in order}):
+        needed = {type_id: before for (type_id, its_class), before in order.items() if its_class == vehicle_class}
+        try:
+            TopologicalSorter(needed).prepare()
+        except CycleError as found:
+            return tuple(found.args[1][:-1])
     return ()
-
-
-def _needed(order: Order, type_id: str, vehicle_class: VehicleClass) -> Iterator[str]:
-    return iter(order.get((type_id, vehicle_class), ()))
 
 
 PREREQUISITES = Stream(
@@ -187,7 +181,11 @@ class InspectionTypeNotOffered(Refused):
 
 
 class PrerequisiteUnknown(Refused):
-    """An inspection that must be passed before is not defined for cars of that class."""
+    """An inspection that must be passed before is not offered for cars of that class."""
+
+
+class InspectionTypeNeeded(Refused):
+    """Other inspections need this one to be passed before; they are revised first."""
 
 
 class PrerequisitesInACircle(Refused):

@@ -210,10 +210,10 @@ def _stream(live: Live) -> Document:
 def _brokers(settings: Settings) -> dict[str, Document]:
     options = json.loads(settings.kafka_options.get_secret_value())
     protocol = "kafka-secure" if "SSL" in str(options.get("security_protocol")) else "kafka"
-    hosts = [host.strip() for host in (settings.kafka_bootstrap_servers or "").split(",") if host.strip()]
-    if not hosts:
+    if settings.kafka_bootstrap_servers is None:
         unknown = {"description": " ".join(NO_BROKERS.split())}
         return {"kafka": {"host": "{brokers}", "protocol": protocol, "variables": {"brokers": unknown}}}
+    hosts = settings.kafka_bootstrap_servers.split(",")
     names = ["kafka", *(f"kafka-{number}" for number in range(2, len(hosts) + 1))]
     return {name: {"host": host, "protocol": protocol} for name, host in zip(names, hosts, strict=True)}
 

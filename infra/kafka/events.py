@@ -14,6 +14,7 @@ import msgspec
 
 from infra.kafka.topics import CONTEXT_OF, Topics
 from infra.settings import Settings
+from infra.views.reading import StoredFact
 
 Headers = list[tuple[str, bytes]]
 
@@ -27,22 +28,6 @@ class _Why(msgspec.Struct, frozen=True):
 
 
 _why = msgspec.json.Decoder(_Why).decode
-
-
-class StoredFact(NamedTuple):
-    """A fact as the log has it."""
-
-    position: int
-    tenant: UUID
-    stream: str
-    id: str
-    originator_id: UUID
-    version: int
-    topic: str
-    state: bytes
-    envelope: bytes
-    occurred_at: datetime
-    recorded_at: datetime
 
 
 class ChangedRow(NamedTuple):

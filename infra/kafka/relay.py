@@ -62,9 +62,10 @@ class _Fill:
 
 @dataclass
 class _Round:
-    """What one transaction publishes, and the record after it."""
+    """What one transaction publishes, so many facts first and then rows, and the record after it."""
 
     messages: list[Message]
+    facts: int
     log: int
     views: dict[str, Followed]
     more: bool
@@ -179,7 +180,7 @@ class Relay:
                     "delete these topics to have all of it published anew, or restore that record"
                 )
             record = Record()
-            self._publish(_Round([], 0, {}, more=True))
+            self._publish(_Round([], 0, 0, {}, more=True))
             self._settle()
         with self._source as source:
             head = source.head()
@@ -191,8 +192,8 @@ class Relay:
         return record
 
     def _without_deleted(self, record: Record, made: Collection[str]) -> Record:
-        """Return the record without views whose topics had to be made: their rows are published anew. Raises RelayError if
-        facts are missing.
+        """Return the record without views whose topics had to be made, whose rows are published anew, and without contexts
+        that are no more. Raises RelayError if facts are missing.
         """
         with self._source as source:
             for context, streams in STREAMS_BY_CONTEXT.items():
@@ -205,7 +206,8 @@ class Relay:
         kept = {
             context: followed
             for context, followed in record.views.items()
-            if not any(self._topics.view(one.name, followed.version) in made for one in CONTEXTS[context].views)
+            if context in CONTEXTS
+            and not any(self._topics.view(one.name, followed.version) in made for one in CONTEXTS[context].views)
         }
         return Record(record.log, kept)
 
@@ -228,9 +230,8 @@ class Relay:
         """Read what is to be published next: facts after the last ones, and what changed in the views meanwhile."""
         facts = source.facts(self._record.log, self._limit)
         self._oldest = facts[0].recorded_at if facts else None
-        following = _Round(
-            [self._events.of_fact(one) for one in facts], self._record.log, {}, len(facts) == self._limit
-        )
+        messages = [self._events.of_fact(one) for one in facts]
+        following = _Round(messages, len(facts), self._record.log, {}, len(facts) == self._limit)
         if facts:
             following.log = facts[-1].position
         if following.more:  # small facts travel in large transactions, large ones in small
@@ -322,9 +323,8 @@ class Relay:
                     raise KafkaTimeoutError(f"no answer to a commit in {waited:.0f} s")
             committed.result()
         POSITION.set(round_.log)
-        facts = sum(message.timestamp_ms is not None for message in round_.messages)
-        PUBLISHED.labels("fact").inc(facts)
-        PUBLISHED.labels("row").inc(len(round_.messages) - facts)
+        PUBLISHED.labels("fact").inc(round_.facts)
+        PUBLISHED.labels("row").inc(len(round_.messages) - round_.facts)
 
 
 @contextmanager

@@ -12,11 +12,12 @@ from psycopg import sql
 
 from infra.arrays import Int8s, Texts, Uuids
 from infra.database import Connection
-from infra.kafka.events import ChangedRow, StoredFact
+from infra.kafka.events import ChangedRow
+from infra.views.reading import StoredFact
 from infra.views.tables import schema_of
 
-FACTS = b"""select notification_id, tenant_id, stream, id, originator_id, originator_version, topic, state, envelope,
-                   occurred_at, recorded_at
+FACTS = b"""select notification_id, tenant_id, stream, id, originator_id, originator_version, topic, state,
+                   occurred_at, recorded_at, envelope
               from fieldlog.log where notification_id > %b order by notification_id limit %b"""
 # A tenant whose facts are parked stands where it was parked; its rows go on from there once it is readmitted.
 SERVED = """select b.context, b.build, b.version, b.position,

@@ -1,4 +1,4 @@
-"""The demo: an organisation with a few trucks that drive between sites, all of it through the public API."""
+"""The demo: an organisation whose trucks drive between sites and whose scrutineers inspect cars, all through the public API."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import httpx
 from domain.roles import Role
 from infra.local.home import issue_token
 from infra.local.phone import Phone
+from infra.local.scrutineering import Scrutineering, read_sheets
 from infra.log.identity import tenant_id_of
 from infra.settings import Settings
 
@@ -33,7 +34,7 @@ DRIVERS = {"driver-1": "Ana Novak", "driver-2": "Bojan Kos", "driver-3": "Cvetka
 
 
 class Demo:
-    """Loads the demo organisation, then drives its trucks until stopped."""
+    """Loads the demo organisation, then drives its trucks and inspects its cars until stopped."""
 
     def __init__(self, settings: Settings) -> None:
         token = issue_token(settings, TENANT, [Role.ADMIN, Role.DISPATCHER], "demo", TOKEN_HOURS)
@@ -41,19 +42,32 @@ class Demo:
         self._http = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=10)
         self._dice = random.Random()
         self._phone = Phone(self._http, 0.02, self._dice)
+        self._paddock = Scrutineering(settings, TENANT, read_sheets(), self._dice)
 
     def run(self) -> None:
-        """Load what is missing, then let one truck after the other drive a little, for ever."""
+        """Load what is missing, then let one truck after the other drive a little, and one car after the other, for ever."""
         self._wait_until_ready()
         self.load()
         moving = [self._driving(driver, truck) for driver, truck in zip(DRIVERS, TRUCKS, strict=True)]
+        moving.append(self._inspecting())
         while True:
             for trip in moving:
                 next(trip)
             time.sleep(FIX_S)
 
+    def _inspecting(self) -> Iterator[None]:
+        """Inspect all cars, a step at a time; once they have passed everything, one is changed and comes again."""
+        cars = self._paddock.cars()
+        while True:
+            for car in list(cars):
+                if next(car, None) is None:
+                    cars.remove(car)
+                yield
+            if not cars:
+                cars = [self._paddock.car(self._paddock.revoke())]
+
     def load(self) -> None:
-        """Make sure that the organisation, its trucks, drivers and sites are there."""
+        """Make sure that the organisation, its trucks, drivers and sites, teams, crew and inspection sheets are there."""
         self._ask(f"/tenants/{TENANT}/open", {"name": NAME, "time_zone": "Europe/Ljubljana", "currency": "EUR"})
         for id, (name, latitude, longitude, rate) in SITES.items():
             site = {"name": name, "latitude": latitude, "longitude": longitude}
@@ -65,6 +79,7 @@ class Demo:
         for id, name in DRIVERS.items():
             self._ask(f"/drivers/{id}/register", {"name": name, "user": id})
             self._ask(f"/drivers/{id}/go-on-duty", {})
+        self._paddock.load()
 
     def _wait_until_ready(self) -> None:
         while True:

@@ -1,4 +1,4 @@
-"""The data directory of a local set-up: the database, Redis's socket, and the keys that are made at its first start."""
+"""The data directory of a local set-up: the database, Redis's socket, files, and the keys that are made at its first start."""
 
 from __future__ import annotations
 
@@ -53,6 +53,7 @@ class Home:
             "FIELDLOG_SIGNING_KEY": str(self._signing_key()),
             "FIELDLOG_JWKS": str(self.directory / "jwks.json"),
             "FIELDLOG_CORS_ORIGINS": "*",
+            "FIELDLOG_OBJECTS": str(self.directory / "objects"),
             **({"KAFKA_BOOTSTRAP_SERVERS": self.kafka.bootstrap} if self.kafka.running() else {}),
             "REDIS_URL": self.redis.url(),
         }

@@ -38,6 +38,7 @@ class Up:
         self._ours = {
             **{variable(name): str(getattr(settings, name)) for name in PORTS},
             "FIELDLOG_DRAIN_SECONDS": "0",  # nothing here would notice
+            **({"FIELDLOG_OBJECTS": settings.objects} if settings.objects is not None else {}),
         }
         self._settings = settings
         self._pauses: dict[str, tuple[float, float]] = {}

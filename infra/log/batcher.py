@@ -57,7 +57,7 @@ class Read(NamedTuple):
     lineage: Lineage
 
 
-class StoredFact(NamedTuple):
+class NewFact(NamedTuple):
     """A fact as it will be stored on a stream; its version follows from what was read."""
 
     key: StreamKey
@@ -75,7 +75,7 @@ class Append(NamedTuple):
 
     command_id: UUID
     reads: Sequence[Read]
-    facts: Sequence[StoredFact]
+    facts: Sequence[NewFact]
     answer: asyncio.Future[Answer]
     expires: float = inf
     traceparent: str | None = None
@@ -242,7 +242,7 @@ def _parameters(batch: Sequence[Append]) -> tuple[Sequence[StreamKey], Sequence[
     slots: dict[bytes, int] = {}
     keys: list[StreamKey] = []
     plan: list[int] = []
-    facts: list[StoredFact] = []
+    facts: list[NewFact] = []
     for append in batch:
         plan += (len(append.reads), len(append.facts))
         for read in append.reads:

@@ -18,7 +18,7 @@ from commands.kernel import Asked, On, consult, decide
 from domain.claims import CLAIMS
 from domain.kernel import Refused, Stream
 from infra import tracing
-from infra.log.batcher import APPENDED, DONE, Answer, Append, Batcher, Read, StoredFact
+from infra.log.batcher import APPENDED, DONE, Answer, Append, Batcher, NewFact, Read
 from infra.log.codec import Codec, EnvelopeWriter, read_envelope
 from infra.log.identity import stream_key
 from infra.log.order import (
@@ -40,7 +40,8 @@ LOAD_UNTIL = """select originator_id, originator_version, topic, state from fiel
                  where originator_id = %b and originator_version <= %b order by originator_version"""
 LOAD_COMMAND = """select notification_id, envelope, originator_id, originator_version, topic, state from fieldlog.log
                    where command_id = %b order by command_index"""
-VERSION_AT = "select max(originator_version) from fieldlog.log where originator_id = %b and notification_id <= %b"
+VERSION_AT = """select coalesce(max(originator_version), 0) from fieldlog.log
+                 where originator_id = %b and notification_id <= %b"""
 
 
 T = TypeVar("T")
@@ -53,7 +54,7 @@ class _Decided(NamedTuple):
 
     reads: Mapping[bytes, Read]
     outcome: Receipt | Exception
-    facts: Sequence[StoredFact] = ()
+    facts: Sequence[NewFact] = ()
     before: Sequence[tuple[Belief, int, Any, int]] = ()
 
 
@@ -259,9 +260,7 @@ class Desk:
         receipt = Receipt(order.id, own.version, 0, tuple([one.topic for one in stored]), answer)
         return _Decided(reads, receipt, stored, before)
 
-    def _believe(
-        self, order: Order, facts: Sequence[On]
-    ) -> tuple[list[StoredFact], list[tuple[Belief, int, Any, int]]]:
+    def _believe(self, order: Order, facts: Sequence[On]) -> tuple[list[NewFact], list[tuple[Belief, int, Any, int]]]:
         """Write the facts as they will be stored, then believe them; return also what was believed before.
 
         Raises KeysNeeded, before anything is believed.
@@ -275,7 +274,7 @@ class Desk:
             _, version, state, size = after.get(key.raw) or (belief, belief.version, belief.state, belief.size)
             version += 1
             topic, written = self._codec.encode(key, version, one.fact)
-            stored.append(StoredFact(key, topic, written, envelope.at(key, version), order.at))
+            stored.append(NewFact(key, topic, written, envelope.at(key, version), order.at))
             after[key.raw] = belief, version, evolved(one.stream, state, one.fact), size + len(written)
         before = [(belief, belief.version, belief.state, belief.size) for belief, *_ in after.values()]
         for belief, version, state, size in after.values():

@@ -18,7 +18,7 @@ from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastor
 from psycopg.conninfo import conninfo_to_dict
 
 from infra.database import Connection
-from infra.log.batcher import APPENDED, Answer, Append, Batcher, Lineage, Read, StoredFact
+from infra.log.batcher import APPENDED, Answer, Append, Batcher, Lineage, NewFact, Read
 from infra.log.identity import StreamKey, random_command_id
 
 NIL = UUID(int=0)
@@ -77,7 +77,7 @@ class Log(PostgresApplicationRecorder):
             if expected.setdefault(key, event.originator_version) != event.originator_version:
                 raise IntegrityError(f"version {event.originator_version} does not follow its predecessor")
             expected[key] += 1
-            facts.append(StoredFact(key, event.topic, event.state, OPAQUE, now))
+            facts.append(NewFact(key, event.topic, event.state, OPAQUE, now))
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         append = Append(random_command_id(), tuple(reads.values()), facts, future)
         self._batcher.put(append)

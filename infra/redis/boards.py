@@ -25,6 +25,8 @@ CHANNEL = "fieldlog:boards"
 MOST_ENTRIES = 10_000
 LONGEST_WAIT_S = 10.0
 AT_LEAST_S = 0.002
+# A full board that changes all the time would otherwise be read all the time.
+REST, LONGEST_REST_S = 4, 1.0
 
 # An entry is one text: when it ends, its last sign of life, since when it is there (milliseconds), its token, and JSON.
 PRELUDE = """
@@ -167,9 +169,11 @@ class Boards:
             feed.changed.set()
 
     async def _follow(self, feed: _Feed) -> None:
-        """Read a board when it has changed, when its next entry ends, and now and then."""
+        """Read a board when it has changed, when its next entry ends, and now and then; rest longer than a reading takes."""
+        loop = asyncio.get_running_loop()
         while True:
             feed.changed.clear()
+            began = loop.time()
             try:
                 now, entries = await entries_of(self._shared, feed.kind, feed.tenant)
             except AwayError:
@@ -182,10 +186,13 @@ class Boards:
                 continue
             feed.is_lost = False
             self._tell(feed, {one.key: one for one in entries})
+            told = loop.time()
+            rested = told + min(REST * (told - began), LONGEST_REST_S)
             wait = min([LONGEST_WAIT_S, *((one.ends - now) / 1000 + AT_LEAST_S for one in entries)])
             with suppress(TimeoutError):
                 async with asyncio.timeout(wait):
                     await feed.changed.wait()
+            await asyncio.sleep(rested - loop.time())
 
     @staticmethod
     def _tell(feed: _Feed, entries: dict[str, Entry]) -> None:

@@ -28,8 +28,8 @@ TRACEPARENTS = """select convert_from(envelope, 'UTF8')::json ->> 'traceparent' 
                    where notification_id = any(%b)"""
 
 
-class StoredFactRow(NamedTuple):
-    """A fact as the log has it, still in bytes."""
+class StoredFact(NamedTuple):
+    """A fact as the log has it, still in bytes; without its envelope where nobody asks for that."""
 
     position: int
     tenant: UUID
@@ -41,6 +41,7 @@ class StoredFactRow(NamedTuple):
     state: bytes
     occurred_at: datetime
     recorded_at: datetime
+    envelope: bytes = b""
 
 
 class LogReader:
@@ -49,10 +50,10 @@ class LogReader:
     def __init__(self, url: str, name: str, codec: Codec, streams: Iterable[str]) -> None:
         self._url, self._name, self._codec, self._streams = url, name, codec, frozenset(streams)
         self._connection: Connection | None = None
-        self._ahead: tuple[int, int, Future[list[StoredFactRow]]] | None = None
+        self._ahead: tuple[int, int, Future[list[StoredFact]]] | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"{name} ahead")
 
-    def after(self, position: int, limit: int) -> list[StoredFactRow]:
+    def after(self, position: int, limit: int) -> list[StoredFact]:
         """Return the facts after a position, in order; where there may be more, reading them has begun."""
         if self._ahead is not None and self._ahead[:2] == (position, limit):
             rows = self._ahead[2].result()
@@ -64,11 +65,11 @@ class LogReader:
             self._ahead = (following, limit, self._thread.submit(self._read, following, limit))
         return rows
 
-    def of_tenant(self, tenant: UUID, first: int, last: int) -> list[StoredFactRow]:
+    def of_tenant(self, tenant: UUID, first: int, last: int) -> list[StoredFact]:
         """Return a tenant's facts from a position through another."""
         return self._thread.submit(self._query, OF_TENANT, [tenant, first, last]).result()
 
-    def decoded(self, rows: Sequence[StoredFactRow]) -> list[Recorded[Any] | UnreadableFactError | None]:
+    def decoded(self, rows: Sequence[StoredFact]) -> list[Recorded[Any] | UnreadableFactError | None]:
         """Return each fact as it was: None if it is of no stream that matters here, or why it cannot be read."""
         decoded: list[Recorded[Any] | UnreadableFactError | None] = [None] * len(rows)
         left = [place for place, one in enumerate(rows) if one.stream in self._streams]
@@ -91,7 +92,7 @@ class LogReader:
             left = locked
         return decoded
 
-    def traceparents(self, rows: Sequence[StoredFactRow]) -> list[str | None]:
+    def traceparents(self, rows: Sequence[StoredFact]) -> list[str | None]:
         """Return the traceparents of the facts that matter here."""
         positions = Int8s([row.position for row in rows if row.stream in self._streams])
 
@@ -115,13 +116,13 @@ class LogReader:
             self._connection = connect(self._url, self._name)
         return self._connection
 
-    def _read(self, position: int, limit: int) -> list[StoredFactRow]:
+    def _read(self, position: int, limit: int) -> list[StoredFact]:
         return self._query(AFTER, [Texts(self._streams), position, limit])
 
-    def _query(self, statement: str, parameters: Sequence[object]) -> list[StoredFactRow]:
+    def _query(self, statement: str, parameters: Sequence[object]) -> list[StoredFact]:
         with query("read log"):
             cursor = self._open().execute(statement.encode(), parameters, binary=True)
-        return [StoredFactRow(*row) for row in cursor.fetchall()]
+        return [StoredFact(*row) for row in cursor.fetchall()]
 
     def _fetch_keys(self, ids: set[UUID]) -> None:
         vault = self._codec.vault

@@ -29,7 +29,7 @@ from infra import tracing
 from infra.database import Connection, connect
 from infra.log.codec import Codec, UnreadableFactError
 from infra.measured import BUCKETS, operation, query
-from infra.views.reading import LogReader, StoredFactRow
+from infra.views.reading import LogReader, StoredFact
 from infra.views.rows import Changed, Rows
 from infra.views.tables import schema_of, whose
 from projections.kernel import Context, Folding
@@ -72,7 +72,7 @@ class Runner:
         self._moved_at = -QUIET_S
         self._parked: set[UUID] = set()
         self._served = False
-        self._writing: tuple[Sequence[StoredFactRow], Future[None]] | None = None
+        self._writing: tuple[Sequence[StoredFact], Future[None]] | None = None
         self._pruned = -PRUNE_S
         self.works = False
 
@@ -158,7 +158,7 @@ class Runner:
                     self._recall()
                     self._readmit()
 
-    def _traced(self, batch: Sequence[StoredFactRow]) -> AbstractContextManager[object]:
+    def _traced(self, batch: Sequence[StoredFact]) -> AbstractContextManager[object]:
         """Trace a batch that readers wait for."""
         about = {
             "db.system.name": "postgresql",
@@ -183,7 +183,7 @@ class Runner:
         parked = self._writer.execute("select tenant_id from fieldlog.parked where build = %s", [self._build])
         self._parked = {tenant for (tenant,) in parked}
 
-    def _take(self, batch: Sequence[StoredFactRow]) -> None:
+    def _take(self, batch: Sequence[StoredFact]) -> None:
         """Fold a batch, and have what it changes written; while all rows are in memory, the next one is folded meanwhile."""
         if not self._rows.complete and not self._settle():
             return
@@ -230,7 +230,7 @@ class Runner:
             return False
         return True
 
-    def _fold_all(self, batch: Sequence[StoredFactRow]) -> list[_Poison]:
+    def _fold_all(self, batch: Sequence[StoredFact]) -> list[_Poison]:
         """Fold facts in memory; return those that could not be, after which their tenants are left out."""
         poisons: dict[UUID, _Poison] = {}
         decoded = self._reader.decoded(batch)
@@ -356,7 +356,7 @@ class Runner:
 
 
 class _Poison(NamedTuple):
-    stored: StoredFactRow
+    stored: StoredFact
     error: str
 
 

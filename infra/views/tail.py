@@ -34,7 +34,8 @@ CHANGES = """select c.view, c.position, c.key, c.data::text, c.was::text, coales
     order by c.position, c.view, c.key"""
 LATERAL = """left join lateral (
         select ({item})::text as shown
-          from jsonb_populate_record(null::{schema}.{view}, c.data || jsonb_build_object('tenant_id', c.tenant_id)) t
+          from jsonb_populate_record(null::{schema}.{view},
+                   c.data || jsonb_build_object('tenant_id', c.tenant_id, 'position', c.position)) t
           {joins}
          where c.view = '{view}' and c.data is not null) v_{view} on true"""
 FOREVER = 2**63 - 1

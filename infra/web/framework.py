@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -52,8 +53,14 @@ EXPOSED = [
     "Age",
 ]
 PROBLEM = f"#/components/schemas/{ProblemShown.__name__}"
+NOWHERE = re.compile(r"(?!)")
 ASKED = (400, 401, 403, 404, 422, 429, 503)
-STATUSES: Mapping[str, Sequence[int]] = {"health": (), "problems": (404,), "contract": ()}
+STATUSES: Mapping[str, Sequence[int]] = {
+    "health": (),
+    "problems": (404,),
+    "contract": (),
+    "imports": (400, 401, 403, 413, 415, 422, 429, 503),
+}
 Check = Callable[[], Awaitable[str]]
 
 
@@ -94,13 +101,17 @@ class Health:
 
 
 class Bounded:
-    """An ASGI application around another one, which reads no body larger than it may be."""
+    """An ASGI application around another one, which reads no body larger than it may be; routes at the `streamed` paths see
+    to that themselves, as they read.
+    """
 
-    def __init__(self, app: App, most: int) -> None:
-        self._app, self._most = app, most
+    def __init__(self, app: App, most: int, streamed: re.Pattern[str]) -> None:
+        self._app, self._most, self._streamed = app, most, streamed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
+        if scope["type"] != "http" or self._streamed.fullmatch(scope["path"]):
+            return await self._app(scope, receive, send)
         size = 0
 
         async def bounded() -> Message:
@@ -111,7 +122,7 @@ class Bounded:
                 raise HTTPException(413, headers={"Connection": "close"})
             return message
 
-        await self._app(scope, bounded, send)
+        return await self._app(scope, bounded, send)
 
 
 def framework(
@@ -120,10 +131,11 @@ def framework(
     health: Health,
     lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]],
     max_body_bytes: int,
+    streamed: re.Pattern[str] = NOWHERE,
 ) -> FastAPI:
     """Return an application that answers for its health, and answers every failure as a problem."""
     app = FastAPI(title=title, description=description, version="1", lifespan=lifespan, redoc_url=None)
-    app.add_middleware(Bounded, most=max_body_bytes)
+    app.add_middleware(Bounded, most=max_body_bytes, streamed=streamed)
     app.add_exception_handler(ProblemError, _problem)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)

@@ -6,7 +6,7 @@ limited: what could not be counted is counted here instead.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from functools import lru_cache
 
 from prometheus_client import Counter
@@ -40,7 +40,14 @@ class Limits:
             context_of(scope), [Charge(self._requests, whose, requests), Charge(self._points, whose, points)]
         )
 
-    async def charge_stranger(self, scope: Scope, problem: ProblemError) -> ProblemError:
+    async def recognised(self, scope: Scope, authentication: Awaitable[Principal]) -> Principal:
+        """Return who sends a request; a stranger's is taken from the quota of his address. Raises ProblemError."""
+        try:
+            return await authentication
+        except ProblemError as problem:
+            raise await self._charge_stranger(scope, problem) from problem
+
+    async def _charge_stranger(self, scope: Scope, problem: ProblemError) -> ProblemError:
         """Return the problem of a request without an accepted token, or that there were too many from its address."""
         if problem.kind is UNAUTHENTICATED:
             try:

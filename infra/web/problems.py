@@ -44,6 +44,8 @@ NOT_CARRIED_OUT = Kind("not-carried-out", 424, "Another command of the atomic ba
 STALE_VERSION = Kind("stale-version", 412, "The record has changed since the version that was named.")
 TOO_LARGE = Kind("too-large", 413, "The body is larger than this service takes.")
 WRONG_CONTENT_TYPE = Kind("wrong-content-type", 415, "The body is sent as application/json.")
+FILE_TOO_LARGE = Kind("file-too-large", 413, "The file is larger than those that are taken.")
+TYPE_NOT_TAKEN = Kind("type-not-taken", 415, "Files of this type are not taken.")
 INVALID_INPUT = Kind("invalid-input", 422, "Something that was sent cannot be accepted in any state.")
 LOCKED = Kind("locked", 423, "The edit lock of this record is not yours.")
 KEY_REUSED = Kind("key-reused", 422, "The idempotency key was used before with another payload.")
@@ -59,6 +61,12 @@ INTERNAL = Kind("internal", 500, "Something went wrong here; the trace id finds 
 BUSY = Kind("busy", 503, "No answer could be had in time; ask again, with the same idempotency key if it is a command.")
 NO_SHARED_STATE = Kind("no-shared-state", 503, "Redis, which holds edit locks and presence, is not there.")
 LAGGING = Kind("lagging", 503, "The view has not come as far as was asked for.")
+FILE_TOO_LARGE = Kind("file-too-large", 413, "The file, or this part of it, is larger than it may be.")
+TYPE_NOT_TAKEN = Kind("type-not-taken", 415, "Files of this type are not taken.")
+PARTS_MISSING = Kind("parts-missing", 409, "Not all parts of the file have come.")
+NOT_AS_DECLARED = Kind("not-as-declared", 422, "What came is not what was declared.")
+NOT_SATISFIABLE = Kind("not-satisfiable", 416, "There are no such bytes.")
+NO_OBJECTS = Kind("no-objects", 503, "The place where files are kept does not answer, or takes no more.")
 
 KINDS = (
     MALFORMED_BODY,
@@ -72,6 +80,8 @@ KINDS = (
     STALE_VERSION,
     TOO_LARGE,
     WRONG_CONTENT_TYPE,
+    FILE_TOO_LARGE,
+    TYPE_NOT_TAKEN,
     INVALID_INPUT,
     KEY_REUSED,
     LOCKED,
@@ -84,6 +94,7 @@ KINDS = (
     NO_SHARED_STATE,
     LAGGING,
 )
+OF_FILES = (FILE_TOO_LARGE, TYPE_NOT_TAKEN, PARTS_MISSING, NOT_AS_DECLARED, NOT_SATISFIABLE, NO_OBJECTS)
 
 
 class ProblemError(Exception):

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Response
 
-from read_api.kernel import Anybody
 from read_api.listing import Filter, Listing, Page, Paging, Shown
+from read_api.trips.roles import ROAD, Road
 
 router = APIRouter(tags=["drivers"])
 
@@ -42,6 +42,7 @@ class Wanted(Paging):
 
 DRIVERS = Listing(
     name="drivers",
+    scope=ROAD,
     context="trips",
     view="drivers",
     wanted=Wanted,
@@ -55,17 +56,17 @@ DRIVERS = Listing(
 
 
 @router.get("/drivers", response_model=Page[Driver])
-async def drivers(ask: Anybody, wanted: Annotated[Wanted, Query()]) -> Response:
+async def drivers(ask: Road, wanted: Annotated[Wanted, Query()]) -> Response:
     """Drivers by name; a driver sees himself."""
     return await ask.page(DRIVERS, wanted)
 
 
 @router.get("/drivers/{id}", response_model=Driver)
-async def driver(ask: Anybody, id: str) -> Response:
+async def driver(ask: Road, id: str) -> Response:
     """One driver; a driver sees himself."""
     statement = f"""select t.version, ({ITEM})::text from {{schema}}.drivers t {JOINS}
         where t.id = %(id)s and (%(all)s or t."user" = %(subject)s)"""
-    parameters = {"id": id, "all": not ask.is_driver_only, "subject": ask.principal.actor.subject}
+    parameters = {"id": id, "all": ask.sees_all(ROAD), "subject": ask.principal.actor.subject}
     return await ask.one("trips", statement, parameters)
 
 
@@ -98,6 +99,7 @@ class LocationsWanted(Paging):
 
 LOCATIONS = Listing(
     name="locations",
+    scope=ROAD,
     context="trips",
     view="locations",
     wanted=LocationsWanted,
@@ -112,6 +114,6 @@ LOCATIONS = Listing(
 
 
 @router.get("/locations/latest", response_model=Page[Location])
-async def latest_locations(ask: Anybody, wanted: Annotated[LocationsWanted, Query()]) -> Response:
+async def latest_locations(ask: Road, wanted: Annotated[LocationsWanted, Query()]) -> Response:
     """Where each tracked driver was last; a driver sees himself."""
     return await ask.page(LOCATIONS, wanted)

@@ -10,8 +10,8 @@ import msgspec
 from fastapi import APIRouter, Response
 
 from infra.web.problems import NO_SUCH_RECORD, ProblemError
-from read_api.kernel import Office
-from read_api.listing import OFFICE, Listing, Paging, Shown
+from read_api.listing import Listing, Paging, Shown
+from read_api.trips.roles import ROAD, Office
 
 router = APIRouter(tags=["fleet"])
 
@@ -75,6 +75,7 @@ class Dashboard(Shown):
 
 DASHBOARD = Listing(
     name="dashboard",
+    scope=ROAD,
     context="trips",
     view="fleet",
     wanted=Paging,
@@ -82,7 +83,7 @@ DASHBOARD = Listing(
     shown=Dashboard,
     joins=JOINS,
     order=("t.name",),
-    readers=OFFICE,
+    whole=True,
 )
 
 

@@ -16,8 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from domain.trips.payroll import PayrollLine, TripPriced, line_name, lines_of
 from domain.trips.sites import Rate
 from infra.web.problems import query_problem
-from read_api.kernel import Office
 from read_api.listing import Shown
+from read_api.trips.roles import Office
 
 router = APIRouter(tags=["payroll"])
 MOST_DAYS = 366

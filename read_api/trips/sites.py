@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Response
 
-from read_api.kernel import Anybody
 from read_api.listing import Filter, Listing, Page, Paging, Shown
+from read_api.trips.roles import ROAD, Road
 
 router = APIRouter(tags=["sites"])
 
@@ -45,6 +45,7 @@ class Wanted(Paging):
 
 SITES = Listing(
     name="sites",
+    scope=ROAD,
     context="trips",
     view="sites",
     wanted=Wanted,
@@ -57,13 +58,13 @@ SITES = Listing(
 
 
 @router.get("/sites", response_model=Page[Site])
-async def sites(ask: Anybody, wanted: Annotated[Wanted, Query()]) -> Response:
+async def sites(ask: Road, wanted: Annotated[Wanted, Query()]) -> Response:
     """Sites by name."""
     return await ask.page(SITES, wanted)
 
 
 @router.get("/sites/{id}", response_model=Site)
-async def site(ask: Anybody, id: str) -> Response:
+async def site(ask: Road, id: str) -> Response:
     """One site."""
     statement = f"select t.version, ({ITEM})::text from {{schema}}.sites t where t.id = %(id)s"
     return await ask.one("trips", statement, {"id": id}, max_age=60)

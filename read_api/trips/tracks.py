@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from domain.trips.track import simplify
 from infra.web.problems import NO_SUCH_RECORD, ProblemError
-from read_api.kernel import Anybody
 from read_api.listing import Shown
+from read_api.trips.roles import ROAD, Road
 
 router = APIRouter(tags=["tracks"])
 
@@ -52,7 +52,7 @@ class TrackWanted(BaseModel):
 
 
 @router.get("/trips/{id}/track", response_model=Track)
-async def track(ask: Anybody, id: str, wanted: Annotated[TrackWanted, Query()]) -> Response:
+async def track(ask: Road, id: str, wanted: Annotated[TrackWanted, Query()]) -> Response:
     """The track of a trip, in the order of time; rejected fixes have their reason. What was forgotten is a simplified line."""
 
     def show(rows: Sequence[tuple[Any, ...]]) -> Mapping[str, Any]:
@@ -63,7 +63,7 @@ async def track(ask: Anybody, id: str, wanted: Annotated[TrackWanted, Query()]) 
         fixes = [fix for batch in msgspec.json.decode(batches) for fix in batch]
         return geojson(vertices, sorted(fixes, key=lambda fix: datetime.fromisoformat(fix["at"])), wanted)
 
-    parameters = {"id": id, "all": not ask.is_driver_only, "subject": ask.principal.actor.subject}
+    parameters = {"id": id, "all": ask.sees_all(ROAD), "subject": ask.principal.actor.subject}
     return await ask.computed("trips", TRACK, parameters, show, max_age=30)
 
 
@@ -152,7 +152,7 @@ class DwellWanted(BaseModel):
 
 
 @router.get("/dwell", response_model=Dwells)
-async def dwell(ask: Anybody, wanted: Annotated[DwellWanted, Query()]) -> Response:
+async def dwell(ask: Road, wanted: Annotated[DwellWanted, Query()]) -> Response:
     """How long trucks stood still: all stops of 180 s or more, by trip, day, driver, truck or site within its radius."""
     key, name = KEYS[wanted.by]
     statement = DWELL.replace("{key}", key).replace("{name}", name)
@@ -160,8 +160,8 @@ async def dwell(ask: Anybody, wanted: Annotated[DwellWanted, Query()]) -> Respon
         "radius": ask.settings.site_radius_m,
         "from": wanted.from_date,
         "to": wanted.to_date,
-        "all": not ask.is_driver_only,
-        "subject": ask.principal.actor.subject if ask.is_driver_only else None,  # the office shares one answer
+        "all": ask.sees_all(ROAD),
+        "subject": None if ask.sees_all(ROAD) else ask.principal.actor.subject,  # the office shares one answer
     }
 
     def show(rows: Sequence[tuple[Any, ...]]) -> Mapping[str, Any]:

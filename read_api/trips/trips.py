@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
-from read_api.kernel import Anybody, Office
 from read_api.listing import Filter, Listing, Page, Paging, Shown
+from read_api.trips.roles import ROAD, Office, Road
 
 router = APIRouter(tags=["trips"])
 
@@ -100,6 +100,7 @@ class Wanted(Paging):
 
 TRIPS = Listing(
     name="trips",
+    scope=ROAD,
     context="trips",
     view="trips",
     wanted=Wanted,
@@ -120,17 +121,17 @@ TRIPS = Listing(
 
 
 @router.get("/trips", response_model=Page[Trip])
-async def trips(ask: Anybody, wanted: Annotated[Wanted, Query()]) -> Response:
+async def trips(ask: Road, wanted: Annotated[Wanted, Query()]) -> Response:
     """Trips, newest first; a driver sees his own."""
     return await ask.page(TRIPS, wanted)
 
 
 @router.get("/trips/{id}", response_model=Trip)
-async def trip(ask: Anybody, id: str) -> Response:
+async def trip(ask: Road, id: str) -> Response:
     """One trip; a driver sees his own."""
     statement = f"""select t.version, ({ITEM})::text from {{schema}}.trips t {JOINS}
         where t.id = %(id)s and (%(all)s or d."user" = %(subject)s)"""
-    parameters = {"id": id, "all": not ask.is_driver_only, "subject": ask.principal.actor.subject}
+    parameters = {"id": id, "all": ask.sees_all(ROAD), "subject": ask.principal.actor.subject}
     return await ask.one("trips", statement, parameters)
 
 
@@ -155,6 +156,7 @@ class ChecksWanted(Paging):
 
 CHECKS = Listing(
     name="compliance",
+    scope=ROAD,
     context="trips",
     view="trips",
     wanted=ChecksWanted,
@@ -165,6 +167,7 @@ CHECKS = Listing(
     order=("t.date", "t.id"),
     descending=True,
     filters={"status": Filter("status"), "due": Filter("compliance", "is null")},
+    whole=True,
 )
 
 

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Response
 
-from read_api.kernel import Anybody
 from read_api.listing import Filter, Listing, Page, Paging, Shown
+from read_api.trips.roles import ROAD, Road
 
 router = APIRouter(tags=["trucks"])
 
@@ -38,6 +38,7 @@ class Wanted(Paging):
 
 TRUCKS = Listing(
     name="trucks",
+    scope=ROAD,
     context="trips",
     view="trucks",
     wanted=Wanted,
@@ -49,13 +50,13 @@ TRUCKS = Listing(
 
 
 @router.get("/trucks", response_model=Page[Truck])
-async def trucks(ask: Anybody, wanted: Annotated[Wanted, Query()]) -> Response:
+async def trucks(ask: Road, wanted: Annotated[Wanted, Query()]) -> Response:
     """Trucks by number."""
     return await ask.page(TRUCKS, wanted)
 
 
 @router.get("/trucks/{id}", response_model=Truck)
-async def truck(ask: Anybody, id: str) -> Response:
+async def truck(ask: Road, id: str) -> Response:
     """One truck."""
     statement = f"select t.version, ({ITEM})::text from {{schema}}.trucks t where t.id = %(id)s"
     return await ask.one("trips", statement, {"id": id})

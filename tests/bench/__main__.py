@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tests.bench import append, cache, http, live, project, relay
+from tests.bench import append, cache, http, inspections, live, project, relay
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 Rounds = Annotated[int, typer.Option(help="How often everything is measured, in turn")]
@@ -43,6 +44,19 @@ def project_(rounds: Rounds = 3, seconds: Seconds = 3.0, json: Json = False) -> 
 def live_(rounds: Rounds = 3, seconds: Seconds = 5.0, json: Json = False, kafka: Kafka = False) -> None:
     """Latency from a commit to 50 live subscribers, against a bare notification of the same server."""
     live.main(rounds=rounds, seconds=seconds, as_json=json, kafka=kafka)
+
+
+@app.command("inspections")
+def inspections_(
+    rounds: Rounds = 3,
+    seconds: Seconds = 20.0,
+    json: Json = False,
+    checklist: Annotated[
+        Path | None, typer.Option(help="A file of inspection sheets, instead of made-up items")
+    ] = None,
+) -> None:
+    """Latency from a ticked item to the other scrutineers, in 150 inspections at once, against one alone."""
+    inspections.main(rounds=rounds, seconds=seconds, as_json=json, checklist=checklist)
 
 
 @app.command("relay")

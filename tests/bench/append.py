@@ -14,7 +14,7 @@ from eventsourcing.persistence import StoredEvent
 from eventsourcing.postgres import PostgresApplicationRecorder
 
 from infra.local.postgres import Postgres
-from infra.log.batcher import APPENDED, Append, Batcher, Lineage, Read, StoredFact
+from infra.log.batcher import APPENDED, Append, Batcher, Lineage, NewFact, Read
 from infra.log.identity import random_command_id, stream_key
 from infra.log.library import datastore
 from tests.bench.measure import EVENT_BYTES, Figure, measure, pgbench, server
@@ -33,7 +33,7 @@ def appends(url: str, callers: int, seconds: float) -> float:
         async def caller() -> int:
             key, version, lineage = stream_key(tenant, "trips", str(uuid4())), 0, Lineage()
             while time.perf_counter() < end:
-                fact = StoredFact(key, "trips.started.v1", STATE, ENVELOPE, datetime.now(UTC))
+                fact = NewFact(key, "trips.started.v1", STATE, ENVELOPE, datetime.now(UTC))
                 reads = (Read(key, version, lineage),)
                 append = Append(random_command_id(), reads, [fact], loop.create_future())
                 batcher.put(append)

@@ -14,7 +14,7 @@ from fastapi import Depends, FastAPI, Header
 from pydantic import BaseModel, Field
 
 from infra.collector import tune_collector
-from infra.log.batcher import Answer, Append, Batcher, Lineage, Read, StoredFact
+from infra.log.batcher import Answer, Append, Batcher, Lineage, NewFact, Read
 from infra.log.identity import random_command_id, stream_key
 
 TENANT = uuid4()
@@ -67,7 +67,7 @@ async def append(id: str, asked: Asked, tenant_id: Annotated[UUID, Depends(tenan
     key = stream_key(tenant_id, "trucks", id)
     version = app.state.versions.get(id, 0)
     state = asked.model_dump_json().encode()
-    fact = StoredFact(key, "trucks.deactivated.v1", state, ENVELOPE, datetime.now(UTC))
+    fact = NewFact(key, "trucks.deactivated.v1", state, ENVELOPE, datetime.now(UTC))
     answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
     app.state.batcher.put(Append(random_command_id(), (Read(key, version, Lineage()),), [fact], answer))
     position = (await answer).position

@@ -13,15 +13,16 @@ from cloudevents.core.v1.event import CloudEvent
 
 from infra.contract.asyncapi import asyncapi
 from infra.contract.schemas import schemas
-from infra.kafka.events import ChangedRow, Events, StoredFact
+from infra.kafka.events import ChangedRow, Events
 from infra.settings import Settings
+from infra.views.reading import StoredFact
 from projections.catalog import CONTEXTS
 from read_api.events import live
 from tests.contract.validating import closed, wrong, wrong_in
 from tests.views.house import House, rows_of, served_schema, wait_until_folded
 
-LOG = """select notification_id, tenant_id, stream, id, originator_id, originator_version, topic, state, envelope,
-    occurred_at, recorded_at from fieldlog.log order by notification_id"""
+LOG = """select notification_id, tenant_id, stream, id, originator_id, originator_version, topic, state, occurred_at,
+    recorded_at, envelope from fieldlog.log order by notification_id"""
 CHANGES = "select tenant_id, view, position, key, data::text from {}.changes order by position"
 
 

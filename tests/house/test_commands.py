@@ -21,7 +21,7 @@ from domain.catalog import STREAMS
 from domain.kernel import Refused
 from domain.roles import Role
 from tests.house.source import sources
-from write_api.orders import ROUTES
+from write_api import orders, uploads
 
 BOUNDS_OF_TEXT = {"maxLength", "pattern", "enum", "const", "format"}
 Schema = Mapping[str, Any]
@@ -42,15 +42,34 @@ def _every_command() -> list[type[Command]]:
 
 EVERY_COMMAND = _every_command()
 IN_CATALOG = {command for verbs in COMMANDS.values() for command in verbs.values()}
-SENT = sorted({route.command for route in ROUTES.values()}, key=lambda one: one.__name__)
+SENT = sorted({route.command for route in orders.SENT.values()}, key=lambda one: one.__name__)
 
 
 def test_only_what_fieldlog_itself_asks_for_has_no_door() -> None:
     """Reactions and timers ask for these: their fields come from facts, which were bounded when they came in."""
     inside = {one.__name__ for one in set(EVERY_COMMAND) - set(SENT)}
-    assert inside == {"CondenseTrack", "ExpireFixes", "NoteReactionRefused", "PrepareInspection"}
+    assert inside == {
+        "AbandonAttachment",
+        "CompleteBooking",
+        "CondenseTrack",
+        "ContinueBooking",
+        "ExpireFixes",
+        "ExpireHold",
+        "NoteReactionRefused",
+        "OpenFollowUp",
+        "PrepareInspection",
+        "StartBooking",
+    }
     assert all(one.allows <= {Role.SYSTEM} for one in set(EVERY_COMMAND) - set(SENT))
     assert all(one.allows - {Role.SYSTEM} for one in SENT)
+
+
+def test_only_the_routes_of_uploads_ask_by_hand() -> None:
+    """What these commands say is known to their route alone; the door knows them not, nor do batches."""
+    by_hand = {one.__name__ for one in EVERY_COMMAND if one.by_hand}
+    assert by_hand == {"CompleteAttachment", "DeclareAttachment", "ExpectAttachment"}
+    assert by_hand == {command.__name__ for command in uploads.ROUTES}
+    assert not by_hand & {route.command.__name__ for route in orders.ROUTES.values()}
 
 
 @pytest.mark.parametrize("command", SENT)

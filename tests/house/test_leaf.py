@@ -16,7 +16,7 @@ import pytest
 from commands.kernel import Ask
 from commands.trips.trips import CondenseTrack
 from domain.trips.trips import TRIPS
-from infra.log.batcher import APPENDED, DONE, MOVED, Answer, Append, Batcher, Lineage, Read, StoredFact
+from infra.log.batcher import APPENDED, DONE, MOVED, Answer, Append, Batcher, Lineage, NewFact, Read
 from infra.log.codec import Envelope
 from infra.log.identity import StreamKey, caused_command_id, keyed_command_id, person_id, stream_key
 from infra.log.vault import Person, StoredKey, Vault
@@ -113,8 +113,8 @@ def _predecessor(row: Stored) -> list[object]:
 
 async def _appended(url: str, row: Stored) -> Answer:
     key = StreamKey(row.originator_id, row.tenant_id, row.stream, row.id, row.originator_id.bytes)
-    before = StoredFact(key, "before", b"{}", b"{}", row.occurred_at)
-    facts = [before] * row.command_index + [StoredFact(key, row.topic, row.state, row.envelope, row.occurred_at)]
+    before = NewFact(key, "before", b"{}", b"{}", row.occurred_at)
+    facts = [before] * row.command_index + [NewFact(key, row.topic, row.state, row.envelope, row.occurred_at)]
     read = Read(key, row.originator_version - 1 - row.command_index, Lineage())
     batcher = Batcher(url)
     append = Append(row.command_id, [read], facts, asyncio.get_running_loop().create_future())

@@ -25,7 +25,7 @@ ENTRY_POINTS = {"infra.__main__", "infra.log.library", "read_api.app", "write_ap
 SHARED = {
     "domain": {"", "kernel", "catalog", "roles"},
     "commands": {"", "kernel", "catalog", "reactions"},
-    "projections": {"", "kernel", "catalog"},
+    "projections": {"", "kernel", "catalog", "deadlines"},
     "read_api": {
         "",
         "kernel",
@@ -38,13 +38,14 @@ SHARED = {
         "live",
         "locks",
         "log",
+        "paddock",
         "presence",
         "sealing",
         "stream",
         "watching",
     },
 }
-TABLES = {"catalog", "reactions", "app", "live"}
+TABLES = {"catalog", "reactions", "app", "deadlines", "live"}
 
 # Whose facts and states a context may read. Without a circle; a pair that nobody needs any more is to be taken out.
 MAY_READ: dict[str, set[str]] = {

@@ -365,6 +365,19 @@ def test_a_topic_of_rows_that_was_deleted_is_filled_again(house: House, settings
     assert_every_fact_once_and_in_order(settings)
 
 
+def test_a_record_of_a_context_that_is_no_more_is_taken_without_it(house: House, settings: Settings) -> None:
+    register(house.office(), "T1")
+    wait_until_folded(settings)
+    with relaying(settings):
+        record = wait_until_published(settings)
+    former = {**record.views, "spaceships": record.views["trips"]}
+    write_record(settings, encode(Record(record.log, former)), commit=True)
+    register(house.office(), "T2")
+    with relaying(settings):
+        assert wait_until_published(settings).views.keys() == CONTEXTS.keys()
+    assert_topics_equal_tables(settings)
+
+
 def delete(settings: Settings, topic: str) -> None:
     """Delete a topic, and wait until it is gone."""
     with closing(admin(settings)) as making:
@@ -414,7 +427,8 @@ def test_the_relay_says_how_it_is(settings: Settings) -> None:
 
         assert wait_for(settings.need("projector_url"), lambda _: leases()) == ["stands by", "works"]
         told = [httpx.get(f"http://127.0.0.1:{one.port}/metrics").text for one in (relay, other)]
-    assert sum(f"relay_position {float(position)}\n" in one for one in told) == 1
+    for number in ("relay_position", 'relay_published_total{kind="fact"}'):
+        assert sum(f"{number} {float(position)}\n" in one for one in told) == 1, number
     assert all("\noutbox_oldest_seconds 0.0\n" in one for one in told)
 
 

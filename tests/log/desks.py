@@ -1,4 +1,4 @@
-"""Desks over the counting domain, or over other streams, and orders for them."""
+"""Desks over the counting domain, or another one, and orders for them."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 async def open_desk(
     url: str, most_bytes: int = 1_000_000, streams: Sequence[Stream[Any]] = (COUNTERS,)
 ) -> AsyncIterator[Desk]:
-    """A desk over counters or other streams, as one write process has it."""
+    """A desk over counters, or over these streams, as one write process has it."""
     batcher = Batcher(url)
     async with pool_async(url, "test", 4) as pool:
         codec = Codec(streams, Vault(MASTER_KEY))
-        yield Desk(States({one.name: one for one in streams}, pool, codec, most_bytes), batcher, codec)
+        yield Desk(States({stream.name: stream for stream in streams}, pool, codec, most_bytes), batcher, codec)
         await batcher.stop()
 
 

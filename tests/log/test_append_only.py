@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from infra.log.batcher import Append, Batcher, Lineage, Read, StoredFact
+from infra.log.batcher import Append, Batcher, Lineage, NewFact, Read
 from infra.log.identity import StreamKey, random_command_id, stream_key
 from tests.conftest import NEIGHBOUR, TENANT, Database
 
@@ -24,7 +24,7 @@ def append(database: Database, key: StreamKey, version: int = 0) -> int:
 
     async def story() -> int:
         batcher = Batcher(database.writer)
-        fact = StoredFact(key, "trucks.activated.v1", b"{}", b"{}", datetime.now(UTC))
+        fact = NewFact(key, "trucks.activated.v1", b"{}", b"{}", datetime.now(UTC))
         asked = Append(
             random_command_id(), [Read(key, version, Lineage())], [fact], asyncio.get_running_loop().create_future()
         )

@@ -94,6 +94,8 @@ def test_a_driver_takes_over_from_nobody_but_himself_and_locks_only_what_he_sees
     problem(
         driver.read.ask("/locks/drivers/D1", {"take_over": True}, if_position_at_least=str(ana.position)), 423, "locked"
     )
+    responsible = house.person(Role.DRIVER, Role.INSPECTION_RESPONSIBLE, subject="cvetka")
+    problem(responsible.read.ask("/locks/drivers/D1", {"take_over": True}), 423, "locked")
     problem(driver.get("/locks/drivers/D2"), 404, "no-such-record")
     problem(driver.read.ask("/locks/drivers/D2"), 404, "no-such-record")
     problem(driver.get("/locks"), 403, "not-allowed")
@@ -273,3 +275,17 @@ def test_a_body_that_is_too_large_is_not_read(house: House, ana: Person) -> None
         S1, content=b" " * (house.settings.max_body_bytes + 1), headers={"Content-Type": "application/json"}
     )
     problem(large, 413, "too-large")
+
+
+def test_no_file_is_imported_under_the_hands_of_who_edits_a_draft(house: House, ana: Person) -> None:
+    kind = {"key": "noise", "duration_minutes": 10, "prerequisites": {"EV": []}}
+    item = {"inspection_type": "noise", "section": "A", "item_code": "1", "description": "Loud"}
+    sheet = {"inspection_types": [kind], "items": [item]}
+    first = ana.write.ask("/imports/checklists", sheet)
+    ana.position = first.json()["position"]
+    acquired(ana, "/locks/checklist-templates/noise")
+    responsible = house.person(Role.INSPECTION_RESPONSIBLE, subject="dunja")
+    other = {"items": [item | {"description": "Louder"}]}
+    assert problem(responsible.write.ask("/imports/checklists", other), 423, "locked")["locked_by"] == "ana"
+    assert responsible.write.ask("/imports/checklists", sheet, idempotency_key="k").status_code == 423
+    assert ana.write.ask("/imports/checklists", other).json()["items"]["drafted"] == {"noise": 1}

@@ -113,10 +113,25 @@ def test_a_driver_is_seen_and_sees_only_where_he_may_look(house: House) -> None:
     be(driver, stream="drivers", id="D1")
     problem(driver.read.ask("/presence", HERE | {"stream": "drivers", "id": "D2"}), 404, "no-such-record")
     problem(driver.get("/presence"), 403, "not-allowed")
-    problem(driver.get("/stream?view=presence&stream=drivers"), 403, "not-allowed")
+    for path in ("/stream?view=presence&stream=drivers", "/presence?stream=locations&id=D1"):
+        problem(driver.get(path), 403, "not-allowed")
     with watching(driver, view="presence", stream="drivers", id="D1") as live:
         events = live.events()
         assert [next(events).kind for _ in range(2)] == ["fresh", "row"]
+
+
+def test_scrutineering_is_not_seen_at_records_of_haulage_and_sees_nobody_there(house: House) -> None:
+    be(house.office(), stream="trips", id="T1")
+    everyone = house.person(Role.INSPECTION_RESPONSIBLE, Role.SCRUTINEER, Role.TEAM_LEADER, Role.TEAM_MEMBER)
+    for stream in ("trips", "trucks", "payroll-periods"):
+        problem(everyone.read.ask("/presence", HERE | {"stream": stream}), 403, "not-allowed")
+        problem(everyone.read.ask(f"/locks/{stream}/T1"), 403, "not-allowed")
+        for path in ("/presence?", "/locks?", "/stream?view=presence&", "/stream?view=locks&"):
+            problem(everyone.get(f"{path}stream={stream}&id=T1"), 403, "not-allowed")
+            problem(everyone.get(f"{path}stream={stream}"), 403, "not-allowed")
+    member = house.person(Role.TEAM_MEMBER, Role.DRIVER)
+    for path in ("/presence", "/locks", f"/locks/tenants/{TENANT}", "/stream?view=presence", "/stream?view=locks"):
+        problem(member.get(path), 403, "not-allowed")
 
 
 def test_the_name_of_a_token_is_shown(house: House, keys: dict[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""Answers: what every address says of a house full of haulage has the shape that its OpenAPI page promises."""
+"""Answers: what every address says of a house full of haulage and scrutineering has the shape that its OpenAPI page promises."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ import pytest
 from fastapi.routing import APIRoute
 from pydantic import TypeAdapter
 
+from domain.roles import Role
 from read_api import locks, presence
 from read_api.catalog import ROUTERS
 from tests.conftest import TENANT
+from tests.test_doors import problem
 from tests.views.haulage import DEPOT, Day, fix
 from tests.views.house import House, Person
+from tests.views.scrutineering import scrutineering
 
 TODAY = datetime.now(UTC).date()
 PERIOD = f"from={TODAY - timedelta(days=3)}&to={TODAY + timedelta(days=1)}"
@@ -34,6 +37,39 @@ QUESTIONS = {
     "/sites/{id}": ["/sites/landfill", "/sites/quarry"],
     "/fleet/dashboard": ["/fleet/dashboard"],
     "/payroll": [f"/payroll?{PERIOD}"],
+    "/people": ["/people", "/people?role=driver&team=red&status=active"],
+    "/people/{id}": ["/people/sam", "/people/rok"],
+    "/teams": ["/teams", "/teams?class=CV"],
+    "/teams/{id}": ["/teams/red", "/teams/blue"],
+    "/scrutineers": ["/scrutineers", f"/scrutineers?day={TODAY}"],
+    "/inspection-types": ["/inspection-types"],
+    "/inspection-types/{id}": ["/inspection-types/pre"],
+    "/checklist-templates": ["/checklist-templates"],
+    "/checklist-templates/{id}": ["/checklist-templates/pre"],
+    "/checklist-templates/{id}/versions/{version}": ["/checklist-templates/pre/versions/1"],
+    "/checklist-templates/{id}/versions/{version}/diff": ["/checklist-templates/pre/versions/1/diff?from=1&class=EV"],
+    "/bookings": ["/bookings", "/bookings?page=1", "/bookings?status=cancelled&type=brake&lane=1&team=red"],
+    "/bookings/ongoing": ["/bookings/ongoing"],
+    "/bookings/{id}": [f"/bookings/{id}" for id in ("done", "going", "absent", "off", "lapsed", "held", "soon")],
+    "/bookings/{id}/scrutineers": ["/bookings/soon/scrutineers"],
+    "/bookings/{id}/workspace": ["/bookings/going/workspace", "/bookings/soon/workspace"],
+    "/bookings/{id}/history": ["/bookings/going/history"],
+    "/slots": [f"/slots?type=pre&day={TODAY}", f"/slots?type=brake&day={TODAY}"],
+    "/stations": ["/stations"],
+    "/stations/{id}": ["/stations/pre", "/stations/brake"],
+    "/kpis": [f"/kpis?{PERIOD}"],
+    "/inspections": ["/inspections"],
+    "/inspections/{id}": ["/inspections/going", "/inspections/done"],
+    "/inspections/{id}/sections": ["/inspections/going/sections"],
+    "/inspections/{id}/checks": ["/inspections/going/checks"],
+    "/checks": ["/checks"],
+    "/conflicts": ["/conflicts"],
+    "/held-checks": ["/held-checks"],
+    "/passports": ["/passports"],
+    "/teams/{id}/passport": ["/teams/red/passport"],
+    "/follow-ups": ["/follow-ups"],
+    "/hot-spots": ["/hot-spots"],
+    "/client-reports": ["/client-reports"],
     "/tenants/{id}": [f"/tenants/{TENANT}"],
     "/log": ["/log", "/log?limit=1", "/log?stream=trips&id=good", "/log?type=trips.started.v1"],
     "/views": ["/views"],
@@ -51,11 +87,17 @@ ROUTES = {
     if isinstance(route, APIRoute) and route.response_model is not None and route.path not in ELSEWHERE
 }
 
+HAULAGE = [route for route in ROUTES.values() if route.endpoint.__module__.startswith("read_api.trips.")]
+SCRUTINEERING = (Role.INSPECTION_RESPONSIBLE, Role.SCRUTINEER, Role.TEAM_LEADER, Role.TEAM_MEMBER)
+
 
 @pytest.fixture(scope="module")
 def office(shared_house: House) -> Iterator[Person]:
-    """The office after a whole day, with a trip on its way and a driver standing somewhere now."""
+    """The office after a whole day, with a trip on its way, a driver standing somewhere and cars in inspections now."""
+    with scrutineering(shared_house, shared_house.person(Role.ADMIN)) as paddock:
+        paddock.whole()
     office = shared_house.office()
+    office.position = paddock.staff.position
     day = Day(office)
     day.whole()
     office.ask("/drivers/D1/go-on-duty")
@@ -84,6 +126,14 @@ def test_an_answer_has_the_shape_that_it_promises(office: Person, path: str) -> 
         promised.validate_json(office.read.ask(path).content)
 
 
+@pytest.mark.parametrize("path", [one.path for one in HAULAGE])
+def test_scrutineering_sees_nothing_of_haulage(office: Person, shared_house: House, path: str) -> None:
+    everyone = shared_house.person(*SCRUTINEERING, subject="user-D1")
+    everyone.position = office.position
+    for question in QUESTIONS[path]:
+        problem(everyone.get(question), 403, "not-allowed")
+
+
 def filled(document: Any, place: str = "") -> Iterator[str]:
     """Yield the places of a document that hold something."""
     if isinstance(document, dict):
@@ -96,7 +146,11 @@ def filled(document: Any, place: str = "") -> Iterator[str]:
         yield place
 
 
-@pytest.mark.parametrize("path", ["/trips", "/drivers", "/trucks", "/sites", "/locations/latest", f"/payroll?{PERIOD}"])
+FULL = ["/trips", "/drivers", "/trucks", "/sites", "/locations/latest", f"/payroll?{PERIOD}"]
+FULL += ["/people", "/teams", "/bookings", "/scrutineers", "/stations", f"/kpis?{PERIOD}"]
+
+
+@pytest.mark.parametrize("path", FULL)
 def test_everything_that_may_be_empty_is_filled_once(office: Person, path: str) -> None:
     seen = set(filled(office.see(path)))
     promised = ROUTES[path.partition("?")[0]].response_model

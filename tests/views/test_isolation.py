@@ -11,10 +11,12 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from domain.roles import Role
 from projections.catalog import CONTEXTS
 from tests.conftest import NEIGHBOUR, TENANT
 from tests.views.haulage import Day
 from tests.views.house import Connection, House, rows_of, served_schema, superuser, wait_until_folded
+from tests.views.scrutineering import scrutineering
 
 STRANGER = UUID("0192f000-0000-7000-8000-00000000000f")
 WITHOUT_TENANTS = {"fieldlog.migrations", "fieldlog.bookmarks", "fieldlog.builds", "fieldlog.views"}
@@ -39,6 +41,8 @@ ROUTINES = """select p.proname from pg_proc p join pg_namespace n on n.oid = p.p
 def two(shared_house: House) -> House:
     """A house with two organisations, in all of whose views are rows of both."""
     for tenant in (TENANT, NEIGHBOUR):
+        with scrutineering(shared_house, shared_house.person(Role.ADMIN, tenant=tenant)) as paddock:
+            paddock.whole()
         Day(shared_house.office(tenant)).whole()
     wait_until_folded(shared_house.settings)
     return shared_house

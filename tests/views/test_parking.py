@@ -15,7 +15,7 @@ import pytest
 
 from domain.kernel import Recorded
 from domain.trips.trucks import TRUCKS, TruckRegistered
-from infra.log.batcher import Answer, Append, Batcher, Lineage, Read, StoredFact
+from infra.log.batcher import Answer, Append, Batcher, Lineage, NewFact, Read
 from infra.log.identity import random_command_id, stream_key
 from infra.operate import parked, resume
 from infra.settings import Settings
@@ -44,7 +44,7 @@ def append(settings: Settings, tenant: UUID, stream: str, id: str, topic: str, s
     async def put() -> int:
         batcher, key = Batcher(settings.need("writer_url")), stream_key(tenant, stream, id)
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        fact = StoredFact(key, topic, state, b'{"command":"x","actor":"x"}', datetime.now(UTC))
+        fact = NewFact(key, topic, state, b'{"command":"x","actor":"x"}', datetime.now(UTC))
         batcher.put(Append(random_command_id(), (Read(key, 0, Lineage()),), [fact], answer))
         position = (await answer).position
         await batcher.stop()

@@ -241,19 +241,33 @@ def test_a_driver_sees_his_own_rows_whatever_he_asks_for(shared_house: House, of
     assert [nobody.whole(path) for path in ("/trips", "/drivers", "/locations/latest")] == [[], [], []]
 
 
+def test_a_driver_who_oversees_inspections_too_sees_of_the_road_only_his_own(
+    shared_house: House, office: Person
+) -> None:
+    driver = shared_house.person(Role.DRIVER, Role.INSPECTION_RESPONSIBLE, Role.SCRUTINEER, subject="user-D1")
+    driver.position = office.position
+    assert {trip["driver_id"] for trip in driver.whole("/trips")} == {"D1"}
+    assert {one["key"] for one in driver.see("/dwell?by=driver")["items"]} == {"D1"}
+    for path in ("/trips/bad", "/trips/bad/track", "/drivers/D2"):
+        problem(driver.get(path), 404, "no-such-record")
+    for path in ("/fleet/dashboard", "/compliance"):
+        problem(driver.get(path), 403, "not-allowed")
+
+
 @pytest.mark.usefixtures("office")
 def test_who_has_no_role_for_it_is_refused(shared_house: House) -> None:
-    everybody = {Role.ADMIN, Role.DISPATCHER, Role.DRIVER, Role.VIEWER, Role.AUDITOR}
-    no_drivers = everybody - {Role.DRIVER}
+    everybody = set(Role) - {Role.SYSTEM}
+    office = {Role.ADMIN, Role.DISPATCHER, Role.VIEWER, Role.AUDITOR}
+    road = office | {Role.DRIVER}
     allowed = {
-        "/trips": everybody,
-        "/trucks": everybody,
-        "/sites": everybody,
+        "/trips": road,
+        "/trucks": road,
+        "/sites": road,
         "/views": everybody,
-        "/dwell?by=day": everybody,
-        "/fleet/dashboard": no_drivers,
-        "/compliance": no_drivers,
-        "/payroll?from=2026-01-01&to=2026-12-31": no_drivers,
+        "/dwell?by=day": road,
+        "/fleet/dashboard": office,
+        "/compliance": office,
+        "/payroll?from=2026-01-01&to=2026-12-31": office,
         "/log": {Role.ADMIN, Role.AUDITOR},
     }
     for role in everybody:

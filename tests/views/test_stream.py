@@ -9,7 +9,9 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 
 from domain.roles import Role
+from read_api.live import LIVE
 from tests.conftest import NEIGHBOUR
+from tests.test_doors import problem
 from tests.views.haulage import DEPOT, Day, Load, fix
 from tests.views.house import (
     House,
@@ -95,6 +97,23 @@ def test_who_read_a_list_and_watches_it_ends_with_what_the_list_says(house: Hous
             assert (order := [position for name, _, position in copy.seen if name == view]) == sorted(order)
     assert sum(copy.begun for copy in copies) > 6, "they were hardly ever cut off"
     assert {kind for copy in copies for kind in copy.kinds} == {"row", "leave", "gone"}
+
+
+def test_a_view_is_watched_only_by_whom_its_list_is_for(house: House) -> None:
+    office = house.office()
+    for number in (1, 2):
+        office.ask(f"/drivers/D{number}/register", {"name": f"D{number}", "user": f"user-D{number}"})
+    scrutineer = house.person(Role.INSPECTION_RESPONSIBLE, Role.SCRUTINEER, Role.TEAM_LEADER, Role.TEAM_MEMBER)
+    for view in (name for name, listing in LIVE.items() if listing.context == "trips"):
+        problem(scrutineer.read.get(f"/stream?view={view}"), 403, "not-allowed")
+    driver = house.person(Role.DRIVER, Role.TEAM_LEADER, Role.SCRUTINEER, subject="user-D1")
+    driver.position = office.position
+    driver.see("/drivers")
+    with watching(driver, view=["drivers", "trips"]) as live:
+        for number in (2, 1):
+            office.ask(f"/drivers/D{number}/go-on-duty")
+        events = live.until(lambda event: event.data["key"] == "D1")
+    assert [event.data["key"] for event in events] == ["D1"]
 
 
 def test_a_stream_that_begins_while_another_is_being_told_misses_nothing(house: House) -> None:

@@ -1,0 +1,1 @@
+"""Bookings: who comes when, who inspects, and how it goes at each station."""

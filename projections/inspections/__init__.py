@@ -1,0 +1,1 @@
+"""What readers get to know of inspection types, checklists, inspections, checks, passports, follow-ups and client reports."""

@@ -1,0 +1,1 @@
+"""What may be asked of inspection types, checklists, inspections, checks, passports, follow-ups and client reports."""

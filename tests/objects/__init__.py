@@ -1,0 +1,1 @@
+"""Files: where they are kept, how they come in, and that bytes and facts never part."""
