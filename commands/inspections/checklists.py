@@ -21,7 +21,6 @@ from domain.inspections.checklists import (
     ChecklistPublished,
     ChecklistRetired,
     ChecklistUnchanged,
-    ChecklistVersion,
     Item,
     ItemDrafted,
     ItemDropped,
@@ -30,6 +29,7 @@ from domain.inspections.checklists import (
     ParentsUnsound,
     VersionPublished,
     fit,
+    for_cars,
     key_of,
     version_id,
 )
@@ -149,7 +149,7 @@ class PublishChecklist(Command):
         if ambiguous:
             raise ItemsAmbiguous(codes=sorted(set(ambiguous)))
         items = in_order(checklist.draft.values())
-        unsound = {code for one in CLASSES for code in _unsound(ChecklistVersion(items=items).of(one))}
+        unsound = {code for one in CLASSES for code in _unsound(for_cars(items, one))}
         if unsound:
             raise ParentsUnsound(codes=sorted(unsound))
         if items == asked.seen[CHECKLIST_VERSIONS, version_id(asked.id, checklist.versions)].items:
