@@ -202,6 +202,13 @@ class DestroyKeys:
     through: date
 
 
+@dataclass(frozen=True, slots=True)
+class ForgetFile:
+    """What a reaction makes of a file that did not come in time: whatever came of it is thrown away."""
+
+    key: str
+
+
 class Rows(Protocol):
     """Reads rows of a view of the reaction's context as they are now, where `(field, relation, value)` hold."""
 
@@ -220,7 +227,7 @@ class Reaction:
     stream: Stream[Any]
     fact: type
     context: str | None
-    then: Callable[[Recorded[Any], Rows], Iterable[Ask | DestroyKeys]]
+    then: Callable[[Recorded[Any], Rows], Iterable[Ask | DestroyKeys | ForgetFile]]
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,15 @@ from uuid import UUID
 
 from pyproj import Geod
 
+from commands.attachments import AbandonAttachment
 from commands.bookings.bookings import CompleteBooking, ContinueBooking, ExpireHold, StartBooking
 from commands.inspections.checks import ReleaseHeldChecks
 from commands.inspections.follow_ups import OpenFollowUp, ResolveFollowUp
 from commands.inspections.inspections import PrepareInspection
-from commands.kernel import Ask, DestroyKeys, Reaction, Rows, Timer
+from commands.kernel import Ask, DestroyKeys, ForgetFile, Reaction, Rows, Timer
 from commands.tenants import ExpireFixes
 from commands.trips.trips import CondenseTrack, SiteDwellSent
+from domain.attachments import ATTACHMENTS, AttachmentAbandoned
 from domain.bookings.bookings import BOOKINGS, BookingCheckedIn
 from domain.inspections.checks import DefectCleared, DefectFound
 from domain.inspections.follow_ups import FOLLOW_UPS
@@ -105,6 +107,11 @@ def resolve_follow_up(happened: Recorded[DefectCleared], _: Rows) -> Iterator[As
     yield Ask(FOLLOW_UPS, f"{happened.id}.{happened.fact.number}", ResolveFollowUp())
 
 
+def forget_file(happened: Recorded[AttachmentAbandoned], _: Rows) -> Iterator[ForgetFile]:
+    """Throw away what came of a file that did not come in time."""
+    yield ForgetFile(happened.fact.key)
+
+
 def expire_hold(_: UUID, deadline: Mapping[str, Any]) -> Iterator[Ask]:
     """Free the slot of a booking that was not confirmed in time."""
     yield Ask(BOOKINGS, deadline["id"], ExpireHold())
@@ -113,6 +120,11 @@ def expire_hold(_: UUID, deadline: Mapping[str, Any]) -> Iterator[Ask]:
 def release_held(_: UUID, deadline: Mapping[str, Any]) -> Iterator[Ask]:
     """Let checks that waited long enough for earlier ones take effect without them."""
     yield Ask(INSPECTIONS, deadline["id"], ReleaseHeldChecks())
+
+
+def abandon_attachment(_: UUID, deadline: Mapping[str, Any]) -> Iterator[Ask]:
+    """Give up waiting for the bytes of a file."""
+    yield Ask(ATTACHMENTS, deadline["id"], AbandonAttachment())
 
 
 def expire_fixes(tenant: UUID, timer: Mapping[str, Any]) -> Iterator[Ask]:
@@ -130,6 +142,7 @@ def reactions(site_radius_m: float = 200.0) -> Sequence[Reaction]:
         Reaction("continue-booking", INSPECTIONS, InspectionReopened, None, continue_booking),
         Reaction("open-follow-up", INSPECTIONS, DefectFound, None, open_follow_up),
         Reaction("resolve-follow-up", INSPECTIONS, DefectCleared, None, resolve_follow_up),
+        Reaction("forget-file", ATTACHMENTS, AttachmentAbandoned, None, forget_file),
     )
 
 
@@ -137,4 +150,5 @@ TIMERS: Sequence[Timer] = (
     Timer("expire-fixes", "trips", "timers", expire_fixes),
     Timer("expire-hold", "inspections", "deadlines", expire_hold),
     Timer("release-held", "inspections", "deadlines", release_held),
+    Timer("abandon-attachment", "inspections", "deadlines", abandon_attachment),
 )

@@ -18,7 +18,7 @@ import psycopg
 from prometheus_client import Counter, Gauge
 from psycopg import sql
 
-from commands.kernel import Ask, DestroyKeys, NoteReactionRefused, Reaction, Rows, Timer
+from commands.kernel import Ask, DestroyKeys, ForgetFile, NoteReactionRefused, Reaction, Rows, Timer
 from domain.catalog import STREAMS
 from domain.kernel import Recorded, Refused
 from domain.roles import Actor, Role
@@ -29,6 +29,7 @@ from infra.log.identity import caused_command_id
 from infra.log.order import BusyError, NoSuchRecordError, Order
 from infra.log.service import open_log
 from infra.measured import operation, query
+from infra.objects import Objects
 from infra.settings import Settings
 from infra.views.tables import schema_of
 from infra.web.framework import Health
@@ -83,6 +84,7 @@ class Reactor:
 
     def __init__(self, settings: Settings, reactions: Iterable[Reaction], timers: Iterable[Timer]) -> None:
         self._settings, self._timers = settings, list(timers)
+        self._objects = Objects(settings)
         self._reactions: dict[str, list[Reaction]] = {}
         for reaction in reactions:
             [topic] = [name for name, fact in reaction.stream.facts.items() if fact is reaction.fact]
@@ -240,6 +242,9 @@ class Reactor:
                     "select fieldlog.destroy_daily_keys(%s, %s)", [tenant, following.through]
                 )
                 log.info("keys destroyed", extra={"tenant": str(tenant), "keys": gone[0][0]})
+                continue
+            if isinstance(following, ForgetFile):
+                await self._objects.forget(following.key)
                 continue
             name = name_of(reaction.name, following)
             refused = await self._ask(cause, name, following)
