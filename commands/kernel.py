@@ -204,9 +204,10 @@ class DestroyKeys:
 
 @dataclass(frozen=True, slots=True)
 class ForgetFile:
-    """What a reaction makes of a file that did not come in time: whatever came of it is thrown away."""
+    """What a reaction makes of a file that did not come in time: whatever came of it is thrown away; of a complete one, its parts."""
 
     key: str
+    complete: bool = False
 
 
 class Rows(Protocol):

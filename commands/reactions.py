@@ -19,7 +19,7 @@ from commands.inspections.inspections import PrepareInspection
 from commands.kernel import Ask, DestroyKeys, ForgetFile, Reaction, Rows, Timer
 from commands.tenants import ExpireFixes
 from commands.trips.trips import CondenseTrack, SiteDwellSent
-from domain.attachments import ATTACHMENTS, AttachmentAbandoned
+from domain.attachments import ATTACHMENTS, AttachmentAbandoned, AttachmentStored
 from domain.bookings.bookings import BOOKINGS, BookingCheckedIn
 from domain.inspections.checks import DefectCleared, DefectFound
 from domain.inspections.follow_ups import FOLLOW_UPS
@@ -112,6 +112,11 @@ def forget_file(happened: Recorded[AttachmentAbandoned], _: Rows) -> Iterator[Fo
     yield ForgetFile(happened.fact.key)
 
 
+def forget_parts(happened: Recorded[AttachmentStored], _: Rows) -> Iterator[ForgetFile]:
+    """Throw away the parts of a file that is complete, which are still there if its upload was killed right then."""
+    yield ForgetFile(happened.fact.key, complete=True)
+
+
 def expire_hold(_: UUID, deadline: Mapping[str, Any]) -> Iterator[Ask]:
     """Free the slot of a booking that was not confirmed in time."""
     yield Ask(BOOKINGS, deadline["id"], ExpireHold())
@@ -143,6 +148,7 @@ def reactions(site_radius_m: float = 200.0) -> Sequence[Reaction]:
         Reaction("open-follow-up", INSPECTIONS, DefectFound, None, open_follow_up),
         Reaction("resolve-follow-up", INSPECTIONS, DefectCleared, None, resolve_follow_up),
         Reaction("forget-file", ATTACHMENTS, AttachmentAbandoned, None, forget_file),
+        Reaction("forget-parts", ATTACHMENTS, AttachmentStored, None, forget_parts),
     )
 
 

@@ -244,7 +244,8 @@ class Reactor:
                 log.info("keys destroyed", extra={"tenant": str(tenant), "keys": gone[0][0]})
                 continue
             if isinstance(following, ForgetFile):
-                await self._objects.forget(following.key)
+                forget = self._objects.forget_parts if following.complete else self._objects.forget
+                await forget(following.key)
                 continue
             name = name_of(reaction.name, following)
             refused = await self._ask(cause, name, following)
