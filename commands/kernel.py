@@ -204,7 +204,7 @@ class DestroyKeys:
 
 @dataclass(frozen=True, slots=True)
 class ForgetFile:
-    """What a reaction makes of a file that did not come in time: whatever came of it is thrown away; of a complete one, its parts."""
+    """What a reaction makes of a file that did not come in time: it is thrown away; of a complete one, only its parts are."""
 
     key: str
     complete: bool = False
