@@ -38,6 +38,7 @@ STORY = {
     "checklist-templates": "mechanical",
     "checklist-versions": "mechanical.1",
     "inspections": "inspection",
+    "passports": "team",
     "follow-ups": "inspection.1",
     "client-reports": "report",
     "counters": "a",

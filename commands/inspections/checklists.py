@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated, ClassVar, get_args
+from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
@@ -13,6 +13,7 @@ from commands.kernel import Asked, Command, Consults, Decision, Name, Text, on
 from domain.inspections.checklists import (
     CHECKLIST_VERSIONS,
     MOST_ITEMS,
+    VEHICLE_CLASSES,
     Checklist,
     ChecklistDrafted,
     ChecklistEmpty,
@@ -29,6 +30,7 @@ from domain.inspections.checklists import (
     ItemsAmbiguous,
     ParentsUnsound,
     VersionPublished,
+    evolve_version,
     fit,
     key_of,
     version_id,
@@ -36,8 +38,6 @@ from domain.inspections.checklists import (
 from domain.inspections.types import INSPECTION_TYPES, InspectionTypeUnknown
 from domain.people import VehicleClass
 from domain.roles import STAFF
-
-CLASSES: tuple[VehicleClass, ...] = get_args(VehicleClass)
 
 
 class ItemSent(BaseModel):
@@ -148,15 +148,16 @@ class PublishChecklist(Command):
         ambiguous = [code for code, its_class in checklist.draft if its_class and (code, None) in checklist.draft]
         if ambiguous:
             raise ItemsAmbiguous(codes=sorted(set(ambiguous)))
+        version = checklist.versions + 1
         items = in_order(checklist.draft.values())
-        unsound = {code for one in CLASSES for code in _unsound(ChecklistVersion(items=items).of(one))}
+        published = VersionPublished(checklist_id=asked.id, version=version, items=items)
+        looked_at = evolve_version(ChecklistVersion(), published)
+        unsound = {code for one in VEHICLE_CLASSES for code in _unsound(looked_at.of(one))}
         if unsound:
             raise ParentsUnsound(codes=sorted(unsound))
         if items == asked.seen[CHECKLIST_VERSIONS, version_id(asked.id, checklist.versions)].items:
             raise ChecklistUnchanged(version=checklist.versions)
-        version = checklist.versions + 1
         yield ChecklistPublished(version=version, items=len(items))
-        published = VersionPublished(checklist_id=asked.id, version=version, items=items)
         yield on(CHECKLIST_VERSIONS, version_id(asked.id, version), published)
 
 
@@ -176,7 +177,7 @@ def in_order(items: Iterable[Item]) -> tuple[Item, ...]:
     sections: list[str] = []
     last: dict[VehicleClass, str] = {}
     for item in drafted:
-        cars = CLASSES if item.vehicle_class is None else (item.vehicle_class,)
+        cars = VEHICLE_CLASSES if item.vehicle_class is None else (item.vehicle_class,)
         if item.section not in sections:
             before = last.get(cars[0])
             sections.insert(len(sections) if before is None else sections.index(before) + 1, item.section)
