@@ -18,7 +18,7 @@ ITEM = """json_build_object('id', t.id, 'name', t.name, 'email', t.email, 'phone
 JOINS = "left join {schema}.teams m on m.tenant_id = t.tenant_id and m.id = t.team_id"
 
 
-class Person(Shown):
+class Participant(Shown):
     """Somebody who takes part; a name that was erased is empty."""
 
     id: str
@@ -48,7 +48,7 @@ PEOPLE = Listing(
     view="people",
     wanted=PeopleWanted,
     item=ITEM,
-    shown=Person,
+    shown=Participant,
     joins=JOINS,
     order=("t.name", "t.id"),
     filters={"role": Filter("roles", "has"), "team": Filter("team_id"), "status": Filter("status")},
@@ -56,13 +56,13 @@ PEOPLE = Listing(
 )
 
 
-@router.get("/people", response_model=Page[Person])
+@router.get("/people", response_model=Page[Participant])
 async def people(ask: Paddock, wanted: Annotated[PeopleWanted, Query()]) -> Response:
     """People by name; a team sees its own members."""
     return await ask.page(PEOPLE, wanted)
 
 
-@router.get("/people/{id}", response_model=Person)
+@router.get("/people/{id}", response_model=Participant)
 async def person(ask: Paddock, id: str) -> Response:
     """One person; a team sees its own members."""
     return await ask.record(PEOPLE, id)

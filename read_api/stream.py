@@ -218,6 +218,7 @@ async def _streamed(
             tell=partial(connection.tell, name),
             reset=partial(connection.reset, name),
             drained=connection.drained,
+            only=one.only,
         )
         for name, one in watched.items()
     ]

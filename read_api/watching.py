@@ -20,6 +20,7 @@ class Watched:
     def __init__(self, listing: Listing, conditions: Conditions, build: int, position: int) -> None:
         self.listing, self._conditions, self.build, self.position = listing, conditions, build, position
         self._own = next((value for one, value in conditions if one is listing.own), None)
+        self.only = next(((one.field, value) for one, value in conditions if one.relation == "="), None)
 
     def matches(self, row: Mapping[str, Any] | None) -> bool:
         """Say whether a row is among those that are watched."""

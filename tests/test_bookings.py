@@ -117,18 +117,18 @@ HELD_UNTIL = NOW + 15 * MINUTE
 OPEN = TenantOpened(name="Formula", time_zone="Europe/Ljubljana", currency="EUR")
 CLASSES = (ClassRules(vehicle_class="EV", prerequisites=("accumulator",), attendees=("electrical_safety_officer",)),)
 RULES = Rules(name="Electrical", duration_minutes=75, classes=CLASSES, lanes=2, buffer_minutes=10, notice_minutes=60)
-DECLARED = PrerequisitesDeclared(inspection_type_id="type", classes=CLASSES)
+DECLARED = PrerequisitesDeclared(inspection_type_id="mechanical", classes=CLASSES)
 TEAM = TeamRegistered(name="Volt Racing", code="VOLT", vehicle_class="EV")
 ANA = MemberEnlisted(person_id="ana-id", user="ana", roles=("team_leader",))
 EVA = MemberEnlisted(person_id="eva-id", roles=("electrical_safety_officer",))
 WITHDRAWN = TeamWithdrawn(reason="No car")
 ACCUMULATOR = ApprovalGiven(inspection_type_id="accumulator", inspection_id="earlier", result="passed")
 OPENED_AGAIN = ApprovalReopened(inspection_type_id="accumulator", inspection_id="earlier", because="mechanical")
-PASSED = ApprovalGiven(inspection_type_id="type", inspection_id="earlier", result="passed")
-FAILED = ApprovalDenied(inspection_type_id="type", inspection_id="earlier")
+PASSED = ApprovalGiven(inspection_type_id="mechanical", inspection_id="earlier", result="passed")
+FAILED = ApprovalDenied(inspection_type_id="mechanical", inspection_id="earlier")
 REQUESTED = BookingRequested(
     team_id="team",
-    inspection_type_id="type",
+    inspection_type_id="mechanical",
     vehicle_class="EV",
     lane=1,
     starts_at=AT,
@@ -140,7 +140,7 @@ REQUESTED = BookingRequested(
 )
 CONFIRMED = BookingConfirmed()
 CHECKED_IN = BookingCheckedIn(
-    team_id="team", inspection_type_id="type", vehicle_class="EV", attendees=("eva-id", "ana-id")
+    team_id="team", inspection_type_id="mechanical", vehicle_class="EV", attendees=("eva-id", "ana-id")
 )
 STARTED = BookingStarted()
 COMPLETED = BookingCompleted(result="passed")
@@ -148,8 +148,8 @@ CANCELLED = BookingCancelled(reason="Motor broken")
 OVER = [(CANCELLED,), (HoldExpired(),), (CONFIRMED, BookingMarkedNoShow()), (CONFIRMED, CHECKED_IN, STARTED, COMPLETED)]
 SLOT = SlotTaken(booking="booking", lane=1, starts_at=AT, ends_at=FREE_AT, held_until=HELD_UNTIL)
 CAR = replace(SLOT, ends_at=END)
-LANES, TEAMS_CAR = lanes_of("type", DAY), car_of("team", DAY)
-REQUEST = RequestBooking(team_id="team", inspection_type_id="type", starts_at=AT)
+LANES, TEAMS_CAR = lanes_of("mechanical", DAY), car_of("team", DAY)
+REQUEST = RequestBooking(team_id="team", inspection_type_id="mechanical", starts_at=AT)
 RESCHEDULE = RescheduleBooking(starts_at=AT + 120 * MINUTE)
 CANCEL = CancelBooking(reason="Motor broken")
 CHECK_IN = CheckInBooking(attendees=("eva-id", "ana-id"))
@@ -159,7 +159,7 @@ ASSIGNED = ScrutineerAssigned(person_id="person", by="irena")
 
 def lanes(fact: object, day: date = DAY) -> object:
     """A fact of a day of the lanes."""
-    return on(CALENDAR_DAYS, fact, id=lanes_of("type", day))
+    return on(CALENDAR_DAYS, fact, id=lanes_of("mechanical", day))
 
 
 def car(fact: object, day: date = DAY) -> object:
@@ -311,7 +311,7 @@ def test_a_team_books_an_inspection_that_is_offered(story: Given, command: Comma
     (
         story.given(INSPECTION_TYPES, InspectionTypeRetired())
         .when(command)
-        .refused(InspectionTypeNotOffered, inspection_type_id="type")
+        .refused(InspectionTypeNotOffered, inspection_type_id="mechanical")
     )
 
 
@@ -459,7 +459,7 @@ def test_a_slot_over_midnight_stands_on_both_days() -> None:
     slot = replace(SLOT, starts_at=late, ends_at=late + 85 * MINUTE)
     of_car = replace(slot, ends_at=late + 75 * MINUTE)
     story = KNOWN.given(
-        CALENDAR_DAYS, replace(slot, booking="early", starts_at=late + 80 * MINUTE), id=f"type:type:{NEXT_DAY}"
+        CALENDAR_DAYS, replace(slot, booking="early", starts_at=late + 80 * MINUTE), id=f"type:mechanical:{NEXT_DAY}"
     )
     outcome = story.when(REQUEST.model_copy(update={"starts_at": late}))
     requested = replace(REQUESTED, lane=2, starts_at=late, ends_at=late + 75 * MINUTE, day=NEXT_DAY)
@@ -531,11 +531,11 @@ def test_a_booking_moves_by_the_rules_as_they_are_now_and_frees_what_it_took_by_
         LANES,
         TEAMS_CAR,
         LANES,
-        lanes_of("type", NEXT_DAY),
+        lanes_of("mechanical", NEXT_DAY),
         TEAMS_CAR,
     ]
     back = after(booked, moved).given(INSPECTION_TYPES, InspectionTypeRevised(rules=RULES)).when(CANCEL)
-    assert [one.id for one in back.facts] == ["booking", LANES, lanes_of("type", NEXT_DAY), TEAMS_CAR]
+    assert [one.id for one in back.facts] == ["booking", LANES, lanes_of("mechanical", NEXT_DAY), TEAMS_CAR]
 
 
 @BY_THE_RULES

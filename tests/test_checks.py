@@ -486,6 +486,13 @@ def test_a_step_that_comes_too_late_does_not_undo_a_later_one() -> None:
     assert outcome.answer.conflicts[0].current == ValueShown(status="passed", comment=None)
 
 
+def test_what_is_released_early_may_contradict_others_though_it_is_what_was_there_before() -> None:
+    """Otto saw it failed, said passed in a step that is missing, and then failed again; Vera says passed, unseen."""
+    said = OTTO.given(INSPECTIONS, checked(FAILED), checked(PASSED, 2, based_on=1), held(2, FAILED, based_on=1))
+    [_, conflict] = [one.fact for one in said.when(ReleaseHeldChecks()).facts]
+    assert (conflict.current, conflict.incoming) == (PASSED, FAILED)
+
+
 def story_of(seed: Given, *commands: Command) -> list[str]:
     """What becomes of commands, one after another."""
     outcomes = []

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import random
+from collections import Counter, defaultdict
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import reduce
 from typing import Any
 
 import pytest
@@ -21,6 +24,7 @@ from domain.inspections.checklists import (
     VersionPublished,
 )
 from domain.inspections.checks import (
+    Check,
     CheckHeld,
     CheckValue,
     ConflictFound,
@@ -38,12 +42,14 @@ from domain.inspections.inspections import (
     AdHocItemAdded,
     ChecklistMigrated,
     FeedbackGiven,
+    Inspection,
     InspectionCompleted,
     InspectionPrepared,
     InspectionReopened,
     InspectionResumed,
     InspectionStarted,
     InspectionSuspended,
+    evolve,
 )
 from domain.inspections.passports import (
     PASSPORTS,
@@ -73,6 +79,7 @@ from projections.inspections.reports import ClientReportRow
 from projections.inspections.sheets import COUNTS, CheckRow, InspectionRow, SectionRow
 from projections.inspections.types import InspectionTypeRow
 from tests.given import NOW, folded, recorded
+from tests.views.house import seeded
 
 Story = list[Recorded[Any]]
 LATER = NOW + timedelta(minutes=30)
@@ -440,10 +447,83 @@ def test_ad_hoc_items_stay_whatever_version_an_inspection_goes_by() -> None:
     assert row("inspections", story).items == 5
 
 
+def test_an_ad_hoc_item_that_comes_to_be_on_the_checklist_counts_once_as_it_stands_there() -> None:
+    added = AdHocItemAdded(item=replace(SEAT, section="Other", required=False), by="sam")
+    story = migrated(added, checked("C1"))
+    assert counts(row("inspections", story)) == {
+        "items": 3,
+        "required": 3,
+        "passed": 1,
+        "open": 2,
+        "open_required": 2,
+    }
+    assert {section: one.passed for (_, section), one in rows("sections", story).items()} == {"B": 0, "C": 1}
+    assert rows("checks", story)["inspection", "C1"].section == "C"
+    back = recorded(INSPECTIONS, replace(MIGRATED, from_version=2, to_version=1))
+    for view in ("checks", "sections"):
+        assert rows(view, story, back) == rows(view, inspected(added, checked("C1")))
+    assert counts(row("inspections", story, back)) == counts(inspection(added, checked("C1")))
+
+
 def test_an_inspection_that_had_no_checklist_may_get_one() -> None:
     story = [*ON_SHEET, *recorded(INSPECTIONS, PREPARED, replace(STARTED, checklist_version=None))]
     given = recorded(INSPECTIONS, replace(MIGRATED, from_version=None, to_version=1))
     assert counts(row("inspections", story, given)) == counts(inspection())
+
+
+# Whatever happens
+
+
+def on_sheet(inspection: Inspection) -> dict[str, Item]:
+    """The items of the version that an inspection goes by."""
+    version = VERSION if inspection.checklist_version == 1 else NEXT_VERSION
+    return {item.code: item for item in version.items if item.vehicle_class != "CV"}
+
+
+def something(dice: random.Random, inspection: Inspection) -> object:
+    """Anything that may happen in an inspection that is ongoing."""
+    code = dice.choice(["A1", "A2", "B1", "C1", "X1"])
+    revision = inspection.checks.get(code, Check()).revision
+    value = CheckValue(status=dice.choice(["open", "passed", "failed", "not_applicable"]))
+    if inspection.conflicts and dice.random() < 0.2:
+        number, conflict = dice.choice(list(inspection.conflicts.items()))
+        revision = inspection.checks.get(conflict.item, Check()).revision + dice.choice([0, 1])
+        return replace(RESOLVED, number=number, item=conflict.item, value=value, revision=revision)
+    if dice.random() < 0.2:
+        return replace(CONFLICT, number=inspection.conflicts_found + 1, item=code)
+    if dice.random() < 0.2 and code not in {*inspection.ad_hoc, *on_sheet(inspection)}:
+        item = Item(code=code, section=dice.choice("ABC"), description="", required=dice.random() < 0.5)
+        return AdHocItemAdded(item=item, by="sam")
+    if dice.random() < 0.2:
+        version = inspection.checklist_version
+        return replace(MIGRATED, from_version=version, to_version=1 if version == 2 else 2)
+    return checked(code, value, revision + 1)
+
+
+@pytest.mark.parametrize("round", range(20))
+def test_whatever_happens_the_counts_are_those_of_all_items_that_count(round: int) -> None:
+    dice = seeded()
+    dice.seed(dice.random() + round)
+    facts: list[object] = [PREPARED, STARTED]
+    inspection = reduce(evolve, facts, Inspection())
+    for _ in range(60):
+        facts.append(something(dice, inspection))
+        inspection = evolve(inspection, facts[-1])
+    story = [*ON_SHEET, *recorded(CHECKLIST_VERSIONS, NEXT_VERSION), *recorded(INSPECTIONS, *facts)]
+    items = {**inspection.ad_hoc, **on_sheet(inspection)}
+    counted: dict[str, Counter[str]] = defaultdict(Counter)
+    for item in items.values():
+        status = inspection.checks.get(item.code, Check()).value.status
+        for section in (item.section, "all"):
+            counted[section].update(["items", status])
+            counted[section].update(["required"] * item.required)
+            counted[section].update(["open_required"] * (item.required and status == "open"))
+    for conflict in inspection.conflicts.values():
+        counted["all"].update(["conflicts"])
+        if conflict.item in items:
+            counted[items[conflict.item].section].update(["conflicts"])
+    shown = {section: counts(one) for (_, section), one in rows("sections", story).items()}
+    assert shown | {"all": counts(row("inspections", story))} == counted
 
 
 # Conflicts
@@ -489,6 +569,7 @@ def test_a_resolved_conflict_shows_what_was_decided(resolved: ConflictResolved, 
         LATER,
     )
     assert (check(*facts).status, check(*facts).revision, check(*facts).conflicts) == (status, revision, 0)
+    assert check(*facts).by == ("ana" if revision == 2 else "sam")
     assert (sections(*facts)["A"].conflicts, inspection(*facts).conflicts) == (0, 0)
     assert getattr(sections(*facts)["A"], status) == 1
 
@@ -538,7 +619,7 @@ def test_a_check_that_waits_is_shown_until_it_is_released() -> None:
 def test_items_that_fail_are_counted_over_inspections() -> None:
     defect = DefectFound(number=1, item="A1", comment=None, by="sam")
     other = recorded(INSPECTIONS, PREPARED, STARTED, checked(value=FAILED), defect, id="other")
-    assert rows("item_stats", inspected(checked(), checked(revision=2)), other) == {
+    assert rows("item_stats", inspected(checked(), CONFLICT, KEPT, checked(revision=2)), other) == {
         ("mechanical", "A1"): ItemStatsRow(inspection_type_id="mechanical", item="A1", checked=2, failed=1)
     }
 

@@ -1,6 +1,6 @@
 """What may be asked of bookings."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, ClassVar
 
 from pydantic import Field
@@ -53,11 +53,27 @@ from domain.inspections.types import (
     InspectionTypeUnknown,
     NotForThisClass,
 )
-from domain.kernel import NotYours
+from domain.kernel import NotYours, Refused
 from domain.people import TEAMS, TeamGone, TeamUnknown
 from domain.roles import CREW, STAFF, Role
 from domain.tenants import TENANTS, TenantNotOpen
 
+BY_THE_RULES: tuple[type[Refused], ...] = (
+    TeamUnknown,
+    TeamGone,
+    TenantNotOpen,
+    InspectionTypeUnknown,
+    InspectionTypeNotOffered,
+    NotForThisClass,
+    NothingToRescrutineer,
+    AlreadyPassed,
+    PrerequisitesMissing,
+    StartsInThePast,
+    TooShortNotice,
+    LaneUnknown,
+    CarElsewhere,
+    SlotNotFree,
+)
 MOST_LANES, MOST_PRIORITY, MOST_ATTENDEES = 1_000, 100, 100
 
 Lane = Annotated[int, Field(ge=1, le=MOST_LANES)]
@@ -82,29 +98,12 @@ class RequestBooking(Command):
         NotYours,
         PriorityNotYours,
         BookingAlreadyRequested,
-        TeamUnknown,
-        TeamGone,
-        TenantNotOpen,
-        InspectionTypeUnknown,
-        InspectionTypeNotOffered,
-        NotForThisClass,
-        NothingToRescrutineer,
-        AlreadyPassed,
-        PrerequisitesMissing,
-        StartsInThePast,
-        TooShortNotice,
-        LaneUnknown,
-        CarElsewhere,
-        SlotNotFree,
+        *BY_THE_RULES,
     )
     creates: ClassVar = True
 
     def consults(self, booking: Booking, asked: Asked) -> Consults:
-        yield TENANTS, str(asked.tenant)
-        yield from circumstances(self.team_id, self.inspection_type_id)
-        rules = asked.seen[INSPECTION_TYPES].rules
-        if rules is not None:
-            yield from calendars(visit_at(self.team_id, self.inspection_type_id, self.starts_at, rules))
+        yield from _looked_at(self.team_id, self.inspection_type_id, self.starts_at, asked)
 
     def decide(self, booking: Booking, asked: Asked) -> Decision:
         must_be_own(asked)
@@ -134,6 +133,15 @@ class RequestBooking(Command):
             buffer_minutes=rules.buffer_minutes,
         )
         yield from take(visit, lane, held_until, asked)
+
+
+def _looked_at(team_id: str, type_id: str, starts_at: datetime, asked: Asked) -> Consults:
+    """Name what decides whether a team may come to an inspection then, and what is taken of that time."""
+    yield TENANTS, str(asked.tenant)
+    yield from circumstances(team_id, type_id)
+    rules = asked.seen[INSPECTION_TYPES].rules
+    if rules is not None:
+        yield from calendars(visit_at(team_id, type_id, starts_at, rules))
 
 
 class ConfirmBooking(Command):
@@ -173,30 +181,13 @@ class RescheduleBooking(Command):
         NotYours,
         BookingOver,
         HoldIsOver,
-        TeamUnknown,
-        TeamGone,
-        TenantNotOpen,
-        InspectionTypeUnknown,
-        InspectionTypeNotOffered,
-        NotForThisClass,
-        NothingToRescrutineer,
-        AlreadyPassed,
-        PrerequisitesMissing,
-        StartsInThePast,
-        TooShortNotice,
-        LaneUnknown,
-        CarElsewhere,
-        SlotNotFree,
+        *BY_THE_RULES,
     )
     respects_lock: ClassVar = True
 
     def consults(self, booking: Booking, asked: Asked) -> Consults:
-        yield TENANTS, str(asked.tenant)
-        yield from circumstances(booking.team_id, booking.inspection_type_id)
-        rules = asked.seen[INSPECTION_TYPES].rules
-        if rules is not None:
-            visit = visit_at(booking.team_id, booking.inspection_type_id, self.starts_at, rules)
-            yield from calendars(booking.visit, visit)
+        yield from _looked_at(booking.team_id, booking.inspection_type_id, self.starts_at, asked)
+        yield from calendars(booking.visit)
 
     def decide(self, booking: Booking, asked: Asked) -> Decision:
         must_be_own(asked)

@@ -19,10 +19,10 @@ from domain.bookings.calendar import (
 CAR = 1  # a day of a car has one lane
 
 
-def calendars(*visits: Visit | None) -> Consults:
-    """Name every day of lanes and cars that these visits touch."""
-    days = [day for visit in visits if visit is not None for day in _days(visit)]
-    yield from ((CALENDAR_DAYS, day) for day in dict.fromkeys(days))
+def calendars(visit: Visit | None) -> Consults:
+    """Name every day of lanes and of the car that a visit touches."""
+    if visit is not None:
+        yield from ((CALENDAR_DAYS, day) for day in _days(visit))
 
 
 def _days(visit: Visit) -> list[str]:

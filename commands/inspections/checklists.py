@@ -22,7 +22,6 @@ from domain.inspections.checklists import (
     ChecklistPublished,
     ChecklistRetired,
     ChecklistUnchanged,
-    ChecklistVersion,
     Item,
     ItemDrafted,
     ItemDropped,
@@ -30,8 +29,8 @@ from domain.inspections.checklists import (
     ItemsAmbiguous,
     ParentsUnsound,
     VersionPublished,
-    evolve_version,
     fit,
+    for_cars,
     key_of,
     version_id,
 )
@@ -148,16 +147,15 @@ class PublishChecklist(Command):
         ambiguous = [code for code, its_class in checklist.draft if its_class and (code, None) in checklist.draft]
         if ambiguous:
             raise ItemsAmbiguous(codes=sorted(set(ambiguous)))
-        version = checklist.versions + 1
         items = in_order(checklist.draft.values())
-        published = VersionPublished(checklist_id=asked.id, version=version, items=items)
-        looked_at = evolve_version(ChecklistVersion(), published)
-        unsound = {code for one in VEHICLE_CLASSES for code in _unsound(looked_at.of(one))}
+        unsound = {code for one in VEHICLE_CLASSES for code in _unsound(for_cars(items, one))}
         if unsound:
             raise ParentsUnsound(codes=sorted(unsound))
         if items == asked.seen[CHECKLIST_VERSIONS, version_id(asked.id, checklist.versions)].items:
             raise ChecklistUnchanged(version=checklist.versions)
+        version = checklist.versions + 1
         yield ChecklistPublished(version=version, items=len(items))
+        published = VersionPublished(checklist_id=asked.id, version=version, items=items)
         yield on(CHECKLIST_VERSIONS, version_id(asked.id, version), published)
 
 

@@ -309,7 +309,7 @@ class ResolveConflict(Command):
             raise ItemChangedSince(item=conflict.item, revision=check.revision, by=check.revisions[-1].by)
         if self.resolution == "accept_incoming":
             return conflict.incoming
-        value = settled(conflict.base, check.value, conflict.incoming)
+        value = settled(conflict.base, check.value, conflict.incoming, conflict.clash)
         value = CheckValue(status=self.status or value.status, comment=self.comment or value.comment)
         if len(value.comment or "") > MOST_COMMENT:
             raise CommentsTooLong(item=conflict.item)

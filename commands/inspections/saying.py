@@ -20,7 +20,7 @@ from domain.inspections.checks import (
     HeldCheckReleased,
     ItemChecked,
     Merge,
-    Revision,
+    Said,
 )
 from domain.inspections.inspections import UNHEARD, Inspection, evolve
 
@@ -40,9 +40,13 @@ class Saying:
 
 @dataclass(frozen=True, slots=True)
 class Since:
-    """What came after the revision that an author saw: his own last word or else what he saw, and what others changed."""
+    """What an author saw, be it as his own last word, and what others changed and whether they spoke at all after that.
+
+    It is not `certain` what he saw while an earlier step of his branch is missing, or one arrived only after that revision.
+    """
 
     base: CheckValue
+    certain: bool
     changed: frozenset[Changed]
     others: bool
 
@@ -50,8 +54,8 @@ class Since:
 def outcome(inspection: Inspection, saying: Saying) -> list[object]:
     """Return what follows of what is said; nothing if that is known and nobody waits for it as a step of a branch."""
     check = inspection.checks.get(saying.item, UNCHECKED)
-    since = _since(check, saying)
-    merged = merge(since.base, check.value, saying.value, since.changed)
+    since = _since(inspection, check, saying)
+    merged = merge(since.base if since.certain else None, check.value, saying.value, since.changed)
     clash: tuple[Clash, ...] = merged.clash
     if check.locked and merged.value != check.value:
         clash = ("locked",)
@@ -79,35 +83,49 @@ def outcome(inspection: Inspection, saying: Saying) -> list[object]:
     return [checked, *defects(inspection, saying.item, merged.value, saying.by)]
 
 
-def _since(check: Check, saying: Saying) -> Since:
-    """Return what came after what the author saw; later steps of his own branch, too, if this one comes late."""
+def _since(inspection: Inspection, check: Check, saying: Saying) -> Since:
+    """Return what the author saw and what came after that; if his step comes late, what he said later counts as others' words."""
     before = check.value_at(saying.based_on)
-    base, changed, others = _own_word(check, saying) or before, set[Changed](), False
+    base, certain = _base(inspection, check, saying)
+    changed, others = set[Changed](), False
     for revision in check.revisions[saying.based_on :]:
-        if not _is_earlier(revision, saying):
+        step = revision.step if revision.branch == saying.branch else None
+        late = step is not None and saying.step is not None and step > saying.step
+        if late or step is None:
             others = True
-            if revision.value.status != before.status:
+            if late or revision.value.status != before.status:
                 changed.add("status")
-            if revision.value.comment != before.comment:
+            if late or revision.value.comment != before.comment:
                 changed.add("comment")
         before = revision.value
-    return Since(base, frozenset(changed), others)
+    return Since(base, certain, frozenset(changed), others)
 
 
-def _own_word(check: Check, saying: Saying) -> CheckValue | None:
-    """Return what the author's branch said of the item before, if he said it after the revision that he saw."""
+def _base(inspection: Inspection, check: Check, saying: Saying) -> tuple[CheckValue, bool]:
+    """Return what the author saw, his own last word or else the revision, and whether that is certain."""
+    own = _own_word(check, saying)
+    certain = not _misses_a_step(inspection, saying, own)
+    if own is None:
+        return check.value_at(saying.based_on), certain
+    if own.based_on >= saying.based_on:
+        return own.value, certain
+    return check.value_at(saying.based_on), certain and own.revision <= saying.based_on
+
+
+def _own_word(check: Check, saying: Saying) -> Said | None:
+    """Return what the author's branch said of the item last, before this step of it."""
     if saying.branch is None or saying.step is None:
         return None
-    said = check.said.get(saying.branch, ())
-    own = [one for one in said if one.step < saying.step and one.revision > saying.based_on]
-    return max(own, key=lambda one: one.step).value if own else None
+    own = [one for one in check.said.get(saying.branch, ()) if one.step < saying.step]
+    return max(own, key=lambda one: one.step) if own else None
 
 
-def _is_earlier(revision: Revision, saying: Saying) -> bool:
-    """Say whether a revision is an earlier step of the same branch."""
-    if saying.step is None or revision.step is None:
+def _misses_a_step(inspection: Inspection, saying: Saying, own: Said | None) -> bool:
+    """Say whether a step of the branch is missing between the author's last word and this."""
+    if saying.branch is None or saying.step is None:
         return False
-    return revision.branch == saying.branch and revision.step < saying.step
+    branch, last = inspection.branches.get(saying.branch, UNHEARD), own.step if own is not None else 0
+    return branch.waits_for(saying.step) or any(last < skipped < saying.step for skipped in branch.skipped)
 
 
 def _conflict(
@@ -145,7 +163,7 @@ def in_turn(inspection: Inspection, saying: Saying) -> Iterator[object]:
     """Yield what follows of what is said, and of the held steps of its branch that waited for it."""
     facts = outcome(inspection, saying)
     yield from facts
-    if saying.branch is not None:
+    if saying.branch is not None and inspection.held:
         yield from following(after(inspection, facts), saying.branch)
 
 

@@ -146,11 +146,12 @@ def evolve_version(version: ChecklistVersion, happened: object) -> ChecklistVers
     """Return the version after what happened."""
     match happened:
         case VersionPublished(items=items):
-            return replace(version, items=items, by_class={name: _of_class(items, name) for name in VEHICLE_CLASSES})
+            return replace(version, items=items, by_class={name: for_cars(items, name) for name in VEHICLE_CLASSES})
     return version
 
 
-def _of_class(items: tuple[Item, ...], vehicle_class: VehicleClass) -> dict[str, Item]:
+def for_cars(items: tuple[Item, ...], vehicle_class: VehicleClass) -> dict[str, Item]:
+    """Return what of these items is looked at on a car of a class, by code."""
     return {item.code: item for item in items if item.vehicle_class in (None, vehicle_class)}
 
 

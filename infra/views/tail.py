@@ -25,7 +25,8 @@ PAUSE_S = 0.5
 MOST_IDLE_S = 10.0
 
 # Each change is shown by the very SQL that shows an item of the list: `t` is the changed row instead of the table's. All
-# changes of one position come together, so a position that was reached is complete.
+# changes of one position come together, so a position that was reached is complete. A row is read as one of its own view
+# only: columns of the same name may have other types elsewhere.
 CHANGES = """select c.view, c.position, c.key, c.data::text, c.was::text, coalesce({shown})
     from (select * from {schema}.changes c
            where c.view = any(%(views)s) and c.position > %(after)s and c.position <= %(upto)s
@@ -34,8 +35,8 @@ CHANGES = """select c.view, c.position, c.key, c.data::text, c.was::text, coales
     order by c.position, c.view, c.key"""
 LATERAL = """left join lateral (
         select ({item})::text as shown
-          from jsonb_populate_record(null::{schema}.{view},
-                   c.data || jsonb_build_object('tenant_id', c.tenant_id, 'position', c.position)) t
+          from jsonb_populate_record(null::{schema}.{view}, case when c.view = '{view}'
+                   then c.data || jsonb_build_object('tenant_id', c.tenant_id, 'position', c.position) end) t
           {joins}
          where c.view = '{view}' and c.data is not null) v_{view} on true"""
 FOREVER = 2**63 - 1
@@ -67,7 +68,7 @@ class Subscriber:
     """Somebody who watches one view: from which build and position on, and what wants to be told.
 
     `tell` gets the changes until a position, in order; `reset` the reason why it must begin anew. `drained` returns once
-    what was told has been sent.
+    what was told has been sent. `only` is a field and its value: rows that have another one, before and after, are not told.
     """
 
     view: LiveView
@@ -77,6 +78,7 @@ class Subscriber:
     tell: Callable[[Sequence[Change], int], None]
     reset: Callable[[str], None]
     drained: Callable[[], Awaitable[None]]
+    only: tuple[str, Any] | None = None
     live: bool = False
 
 
@@ -89,6 +91,38 @@ class _Feed:
     moved: bool = False
     asked_at: float = 0.0
     telling: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class _SortedOut:
+    """Changes by view, and by the values of fields, so that hundreds who watch one record each are not told of all of them."""
+
+    def __init__(self, changes: Sequence[Change]) -> None:
+        self._by_view: dict[str, list[Change]] = {}
+        for change in changes:
+            self._by_view.setdefault(change.view, []).append(change)
+        self._by_value: dict[tuple[str, str], dict[Any, list[Change]]] = {}
+
+    def of(self, subscriber: Subscriber) -> Sequence[Change]:
+        """Return the changes that somebody may have to be told."""
+        view, own = subscriber.view.view, self._by_view.get(subscriber.view.view, [])
+        if not own or subscriber.only is None:
+            return own
+        name, value = subscriber.only
+        if (view, name) not in self._by_value:
+            self._by_value[view, name] = _by_value(own, name)
+        found = self._by_value[view, name]
+        return found[value] if value in found else found.get(None, [])
+
+
+def _by_value(changes: Sequence[Change], name: str) -> dict[Any, list[Change]]:
+    """Return changes by the values that a field has or had; what a row was that is forgotten, it may have been for anybody."""
+    known = {row[name] for change in changes for row in (change.row, change.was) if row is not None}
+    found: dict[Any, list[Change]] = {value: [] for value in (*known, None)}
+    for change in changes:
+        values = {row[name] for row in (change.row, change.was) if row is not None}
+        for value in values if values else found:
+            found[value].append(change)
+    return found
 
 
 class Tail:
@@ -196,14 +230,11 @@ class Tail:
         changes, upto = await self._changes(tenant, views, feed.position, FOREVER)
         feed.position = max(feed.position, upto)
         feed.moved |= len(changes) >= MOST_ROWS
-        by_view: dict[str, list[Change]] = {}
-        for change in changes:
-            by_view.setdefault(change.view, []).append(change)
+        sorted_out = _SortedOut(changes)
         for subscriber in list(feed.subscribers):
             if subscriber.live and subscriber.position < upto:
                 known = subscriber.position
-                new = [change for change in by_view.get(subscriber.view.view, []) if change.position > known]
-                subscriber.tell(new, upto)
+                subscriber.tell([change for change in sorted_out.of(subscriber) if change.position > known], upto)
                 subscriber.position = upto
 
     async def _changes(

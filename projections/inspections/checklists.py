@@ -105,6 +105,11 @@ class ChecklistVersionRow:
         """Return what is looked at on a car of a class, by code, in order."""
         return {item.code: item for item in self.items if item.vehicle_class in (None, vehicle_class)}
 
+    def item(self, code: str, vehicle_class: VehicleClass) -> Item | None:
+        """Return one of them."""
+        found = (item for item in self.items if item.code == code)
+        return next((item for item in found if item.vehicle_class in (None, vehicle_class)), None)
+
 
 def _version(happened: Recorded[VersionPublished], look: Look) -> Iterable[Key]:
     return [(happened.fact.checklist_id, happened.fact.version)]

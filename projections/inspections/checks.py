@@ -47,7 +47,7 @@ def _migrated_items(happened: Recorded[ChecklistMigrated], look: Look) -> Iterab
     before, after = _sheets(happened, look)
     differing = [code for code in {**before, **after} if before.get(code) != after.get(code)]
     known = (look(CheckRow, happened.id, code) for code in differing)
-    return [(happened.id, check.item) for check in known if check is not None and check.ad_hoc is None]
+    return [(happened.id, check.item) for check in known if check is not None]
 
 
 def _sheets(happened: Recorded[ChecklistMigrated], look: Look) -> tuple[Mapping[str, Item], Mapping[str, Item]]:
@@ -66,7 +66,7 @@ def ad_hoc_added(_: CheckRow | None, happened: Recorded[AdHocItemAdded], look: L
 
 def migrated(check: CheckRow, happened: Recorded[ChecklistMigrated], look: Look, key: Key) -> CheckRow:
     _, after = _sheets(happened, look)
-    item = after.get(check.item)
+    item = after.get(check.item) or check.ad_hoc
     if item is None:
         return replace(check, on_sheet=False)
     return replace(check, section=item.section, required=item.required, on_sheet=True)
@@ -103,7 +103,9 @@ def _started_sections(happened: Recorded[InspectionStarted], look: Look) -> Iter
 
 def _migrated_sections(happened: Recorded[ChecklistMigrated], look: Look) -> Iterable[Key]:
     before, after = _sheets(happened, look)
-    return [(happened.id, section) for section in {**_places(before), **_places(after)}]
+    known = (look(CheckRow, happened.id, code) for code in {**before, **after})
+    ad_hoc = [check.ad_hoc.section for check in known if check is not None and check.ad_hoc is not None]
+    return [(happened.id, section) for section in {**_places(before), **_places(after), **dict.fromkeys(ad_hoc)}]
 
 
 def _section(happened: Recorded[Any], look: Look) -> Iterable[Key]:
@@ -141,9 +143,8 @@ def _moved(
     section: SectionRow | None, before: Mapping[str, Item], after: Mapping[str, Item], look: Look, key: Key
 ) -> SectionRow | None:
     """Return a section after one checklist took the place of another; None if it has no items any more."""
-    was, now = (
-        weights(look, key[0], [item for item in items.values() if item.section == key[1]]) for items in (before, after)
-    )
+    codes = {**before, **after}
+    was, now = (weights(look, key[0], codes, items, key[1]) for items in (before, after))
     place = _places(after).get(key[1], LAST)
     moved = _counted(replace(_known(section, look, key), place=place), was, now)
     return moved if moved.items else None

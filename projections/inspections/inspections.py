@@ -66,8 +66,9 @@ def migrated(inspection: InspectionRow, happened: Recorded[ChecklistMigrated], l
 
 
 def _shifted(inspection: InspectionRow, was: int | None, now: int | None, look: Look) -> InspectionRow:
-    before, after = (weights(look, inspection.id, sheet(look, inspection, one).values()) for one in (was, now))
-    return shifted(inspection, before, after)
+    before, after = (sheet(look, inspection, version) for version in (was, now))
+    codes = {**before, **after}
+    return shifted(inspection, weights(look, inspection.id, codes, before), weights(look, inspection.id, codes, after))
 
 
 def ad_hoc_added(inspection: InspectionRow, happened: Recorded[AdHocItemAdded], look: Look) -> InspectionRow:

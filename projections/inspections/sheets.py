@@ -153,7 +153,8 @@ def check_of(look: Look, inspection_id: str, code: str) -> CheckRow:
     if known is not None:
         return known
     inspection = inspection_of(look, inspection_id)
-    item = sheet(look, inspection, inspection.checklist_version).get(code)
+    version = _version(look, inspection, inspection.checklist_version)
+    item = version.item(code, inspection.vehicle_class) if version is not None else None
     return CheckRow(
         inspection_id=inspection_id,
         item=code,
@@ -174,8 +175,12 @@ def added(look: Look, inspection: InspectionRow, item: Item) -> CheckRow:
 
 def sheet(look: Look, inspection: InspectionRow, version: int | None) -> Mapping[str, Item]:
     """Return the items of a version of an inspection's checklist for its car, by code, in order."""
-    found = look(ChecklistVersionRow, inspection.inspection_type_id, version) if version is not None else None
+    found = _version(look, inspection, version)
     return found.of(inspection.vehicle_class) if found is not None else {}
+
+
+def _version(look: Look, inspection: InspectionRow, version: int | None) -> ChecklistVersionRow | None:
+    return look(ChecklistVersionRow, inspection.inspection_type_id, version) if version is not None else None
 
 
 COUNTS = ("items", "required", "passed", "failed", "not_applicable", "open", "open_required")
@@ -187,15 +192,20 @@ def weight(check: CheckRow) -> Counter[str]:
     return _weight(check.required, check.status) if check.on_sheet else Counter()
 
 
-def weights(look: Look, inspection_id: str, items: Iterable[Item]) -> Counter[str]:
-    """Return what items of a checklist count for together, with their open conflicts."""
+def weights(
+    look: Look, inspection_id: str, codes: Iterable[str], items: Mapping[str, Item], section: str | None = None
+) -> Counter[str]:
+    """Return what these items count for together by a checklist, with their open conflicts; those of a section, if named.
+
+    What it does not have counts only as an ad-hoc item.
+    """
     total = Counter[str]()
-    for item in items:
-        check = look(CheckRow, inspection_id, item.code)
-        if check is None:
-            total += _weight(item.required, "open")
-        elif check.ad_hoc is None:
-            total += _weight(item.required, check.status) + Counter(conflicts=check.conflicts)
+    for code in codes:
+        check = look(CheckRow, inspection_id, code)
+        item = items.get(code) or (check.ad_hoc if check is not None else None)
+        if item is not None and section in (None, item.section):
+            status, conflicts = (check.status, check.conflicts) if check is not None else ("open", 0)
+            total += _weight(item.required, status) + Counter(conflicts=conflicts)
     return total
 
 

@@ -60,7 +60,7 @@ class AssignedBooking(Shown):
     ends_at: datetime
 
 
-class Scrutineer(Shown):
+class ScrutineerDay(Shown):
     """When a scrutineer has time on a local date (None: he has not said), and what he has to do; `present` are the bookings
     whose cars are there and not done.
     """
@@ -88,7 +88,7 @@ SCRUTINEERS = Listing(
     view="people",
     wanted=Wanted,
     item=ITEM,
-    shown=Scrutineer,
+    shown=ScrutineerDay,
     joins=JOINS,
     order=("t.name", "t.id"),
     filters={"role": Filter("roles", "has"), "status": Filter("status")},
@@ -96,7 +96,7 @@ SCRUTINEERS = Listing(
 )
 
 
-@router.get("/scrutineers", response_model=Page[Scrutineer])
+@router.get("/scrutineers", response_model=Page[ScrutineerDay])
 async def scrutineers(ask: Officials, wanted: Annotated[Wanted, Query()]) -> Response:
     """Scrutineers by name: their availability and workload on a day."""
     today = f"(select n.today as day from {TODAY})"

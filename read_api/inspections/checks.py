@@ -103,7 +103,7 @@ async def checks_of_inspection(ask: Paddock, id: str, wanted: Annotated[OfInspec
 
 CONFLICT = f"""json_build_object('inspection_id', t.inspection_id, 'number', t.number, 'status', t.status,
     'team_id', t.team_id, 'team_name', m.name, 'inspection_type_id', t.inspection_type_id,
-    'inspection_type_name', k.name, 'item', t.item, 'section', c.section, 'clash', t.clash, 'base_value', t.base,
+    'inspection_type_name', k.name, 'item', t.item, 'section', s.section, 'clash', t.clash, 'base_value', t.base,
     'current_value', t.current, 'current_revision', t.current_revision, 'last_modified_by', t.current_by,
     'last_modified_by_name', {named("t.current_by")}, 'last_modified_at', t.current_at,
     'incoming_value', t.incoming, 'incoming_by', t.incoming_by, 'incoming_by_name', {named("t.incoming_by")},
@@ -111,7 +111,7 @@ CONFLICT = f"""json_build_object('inspection_id', t.inspection_id, 'number', t.n
     'resolved_by', t.resolved_by, 'resolved_by_name', {named("t.resolved_by")}, 'resolved_at', t.resolved_at)"""
 CONFLICT_JOINS = """left join {schema}.teams m on m.tenant_id = t.tenant_id and m.id = t.team_id
     left join {schema}.inspection_types k on k.tenant_id = t.tenant_id and k.id = t.inspection_type_id
-    left join {schema}.checks c on c.tenant_id = t.tenant_id and c.inspection_id = t.inspection_id and c.item = t.item"""
+    left join {schema}.checks s on s.tenant_id = t.tenant_id and s.inspection_id = t.inspection_id and s.item = t.item"""
 
 
 class Value(Shown):

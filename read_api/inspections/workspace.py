@@ -39,7 +39,8 @@ LINES = f"""select e.section, json_agg(json_build_object('code', e.code, 'descri
         'by_name', {NAMES}->>t.by, 'at', t.at, 'merge', t.merge,
         'locked', coalesce(t.locked, false), 'locked_by', t.locked_by, 'conflicts', coalesce(t.conflicts, 0),
         'follow_up_id', t.inspection_id || '.' || t.defect) order by e.place, e.code) as entries
-    from (select s.code, s.section, s.description, s.required, s.parent_code, false as ad_hoc, s.place
+    from (select distinct on (u.code) u.* from (
+          select s.code, s.section, s.description, s.required, s.parent_code, false as ad_hoc, s.place
             from {{schema}}.checklist_versions v
             cross join rows from (jsonb_to_recordset(v.items) as (code text, section text, description text,
                 required boolean, vehicle_class text, parent_code text)) with ordinality
@@ -50,7 +51,8 @@ LINES = f"""select e.section, json_agg(json_build_object('code', e.code, 'descri
           union all
           select h.item, h.section, h.ad_hoc->>'description', h.required, h.ad_hoc->>'parent_code', true, 1000000
             from {{schema}}.checks h
-           where h.tenant_id = i.tenant_id and h.inspection_id = i.id and h.ad_hoc is not null) e
+           where h.tenant_id = i.tenant_id and h.inspection_id = i.id and h.ad_hoc is not null) u
+          order by u.code, u.place) e
     left join {{schema}}.checks t on t.tenant_id = i.tenant_id and t.inspection_id = i.id and t.item = e.code
     group by e.section"""
 SECTIONS = f"""(select coalesce(json_agg(json_build_object('section', t.section, {inspections.PROGRESS},

@@ -74,7 +74,8 @@ class Asker:
         """Send the case with something wrong in its body, and perhaps in a header."""
         headers = {"Content-Type": "application/json"} | self._authorization()
         path = quote(case.formatted_path, safe="/%:~")
-        self._send(documented, method="POST", url=self.url + path, data=mutated(case.body, self.dice), headers=headers)
+        body = mutated(case.body, self.dice)
+        self._send(documented, method=case.method, url=self.url + path, data=body, headers=headers)
 
     def _authorization(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.token}"} if self.dice.random() < 0.97 else {}

@@ -38,20 +38,25 @@ async def open_desk(
         await batcher.stop()
 
 
-def order(id: str, command: Command, key: str | None = None, if_match: int | None = None) -> Order:
-    """An order for a counter; with a key it can be repeated."""
+def order(
+    id: str,
+    command: Command,
+    key: str | None = None,
+    if_match: int | None = None,
+    stream: Stream[Any] = COUNTERS,
+    by: str = "ana",
+) -> Order:
+    """An order for a counter, or for a record of another stream; with a key it can be repeated."""
     return Order(
         tenant_id=TENANT,
-        stream=COUNTERS,
+        stream=stream,
         id=id,
         command=command,
-        by=Actor("ana", frozenset({Role.DISPATCHER})),
+        by=Actor(by, frozenset({Role.DISPATCHER})),
         at=NOW,
         now=NOW,
-        command_id=keyed_command_id(TENANT, "ana", f"/counters/{id}", key) if key else random_command_id(),
-        envelope=Envelope(
-            command="counters.count", actor="ana", fingerprint=command.model_dump_json() if key else None
-        ),
+        command_id=keyed_command_id(TENANT, by, f"/{stream.name}/{id}", key) if key else random_command_id(),
+        envelope=Envelope(command="counters.count", actor=by, fingerprint=command.model_dump_json() if key else None),
         client=Client(ip="192.0.2.7"),
         if_match=if_match,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -28,6 +29,7 @@ from domain.inspections.checks import (
     CheckValue,
     ConflictFound,
     ConflictResolved,
+    DefectCleared,
     DefectFound,
     ItemChecked,
     ItemLocked,
@@ -91,7 +93,7 @@ def at(minutes: float) -> datetime:
 
 def begun() -> Story:
     """People, teams, types, and a checklist."""
-    people = {"mia": None, "leo": None, "eva": "volt", "max": "torque"}
+    people = {"ida": None, "mia": None, "leo": None, "eva": "volt", "max": "torque"}
     return [
         *(
             one
@@ -119,12 +121,12 @@ def begun() -> Story:
     ]
 
 
-def published(version: int, items: tuple[Item, ...], minute: float = 2) -> Story:
-    """A version of the checklist of mechanical inspections."""
-    version_published = VersionPublished(checklist_id="mech", version=version, items=items)
+def published(version: int, items: tuple[Item, ...], minute: float = 2, id: str = "mech") -> Story:
+    """A version of a checklist, that of mechanical inspections unless another one is named."""
+    version_published = VersionPublished(checklist_id=id, version=version, items=items)
     return [
-        *recorded(CHECKLIST_VERSIONS, version_published, id=f"mech.{version}", at=at(minute)),
-        *recorded(CHECKLISTS, ChecklistPublished(version=version, items=len(items)), id="mech", at=at(minute)),
+        *recorded(CHECKLIST_VERSIONS, version_published, id=f"{id}.{version}", at=at(minute)),
+        *recorded(CHECKLISTS, ChecklistPublished(version=version, items=len(items)), id=id, at=at(minute)),
     ]
 
 
@@ -180,8 +182,8 @@ def clash(item: str, number: int = 1) -> ConflictFound:
         number=number,
         item=item,
         clash=("status",),
-        base=CheckValue(),
-        current=PASSED,
+        base=CheckValue(comment="Look closer"),
+        current=CheckValue(status="passed", comment="Fine"),
         current_revision=1,
         current_by="mia",
         current_at=at(20),
@@ -195,13 +197,13 @@ def clash(item: str, number: int = 1) -> ConflictFound:
 def resolved(item: str, number: int = 1, revision: int = 2) -> ConflictResolved:
     """What came in is what holds."""
     return ConflictResolved(
-        number=number, item=item, resolution="accept_incoming", value=FAILED, revision=revision, by="ana", at=at(30)
+        number=number, item=item, resolution="accept_incoming", value=FAILED, revision=revision, by="ida", at=at(30)
     )
 
 
 def held(item: str, step: int = 2) -> CheckHeld:
     """A check of Leo's tablet that came before the one that it follows."""
-    return CheckHeld(branch="tablet", step=step, item=item, value=PASSED, based_on=0, by="leo", at=at(22), since=at(22))
+    return CheckHeld(branch="tablet", step=step, item=item, value=FAILED, based_on=0, by="leo", at=at(22), since=at(22))
 
 
 def busy() -> Story:
@@ -286,10 +288,31 @@ def elsewhere() -> Story:
     migrated = ChecklistMigrated(from_version=1, to_version=2, difference=Difference(added=("C1",), removed=("A2",)))
     return [
         *started("other", team="torque", minute=12),
-        *recorded(INSPECTIONS, checked("A2", FAILED), checked("B2"), clash("B2"), id="other", at=at(20)),
+        *recorded(
+            INSPECTIONS,
+            AdHocItemAdded(item=replace(SECOND[-1], section="Other"), by="mia"),
+            checked("A2", FAILED),
+            checked("B2"),
+            clash("B2"),
+            id="other",
+            at=at(20),
+        ),
         *recorded(CHECKLISTS, ChecklistDrafted(items=SECOND), id="mech", at=at(29)),
         *published(2, SECOND, 30),
-        *recorded(INSPECTIONS, migrated, id="other", at=at(31)),
+        *recorded(
+            INSPECTIONS,
+            migrated,
+            checked("B1", FAILED),
+            DefectFound(number=1, item="B1", comment=None, by="mia"),
+            checked("B1", revision=2),
+            DefectCleared(number=1, item="B1", by="mia"),
+            checked("B1", FAILED, revision=3),
+            DefectFound(number=2, item="B1", comment=None, by="mia"),
+            id="other",
+            at=at(31),
+        ),
+        *started("waits", team="torque", minute=14),
+        *recorded(INSPECTIONS, InspectionSuspended(reason="Rain", at=at(15)), id="waits", at=at(15)),
         *recorded(
             FOLLOW_UPS,
             FollowUpOpened(inspection_id="other", item="A2"),

@@ -31,6 +31,7 @@ PEOPLE = {
 }
 
 
+LEADERS = {"red": "rita", "blue": "ben"}
 PAPERS = [
     {"code": "P1", "section": "Papers", "description": "Registration"},
     {"code": "P2", "section": "Papers", "description": "Insurance", "order_index": 1},
@@ -88,7 +89,7 @@ class Paddock:
     def check_in(self, id: str, team: str, kind: str, minute: float, **more: Any) -> None:
         """Book an inspection and come to it in time, so that it is ready."""
         self.book(id, team, kind, minute, minute, **more)
-        self.did(f"/bookings/{id}/check-in", minute, {"attendees": ["rok"]})
+        self.did(f"/bookings/{id}/check-in", minute, {"attendees": [LEADERS[team]]})
         car = {"team_id": team, "inspection_type_id": kind, "vehicle_class": TEAMS[team]["vehicle_class"]}
         self.did(f"/inspections/{id}/prepare", minute, car)
 
@@ -116,6 +117,7 @@ class Paddock:
         self.inspect()
         self.book_more()
         self.check_together()
+        self.attach()
         self.think_again()
 
     def inspect(self) -> None:
@@ -153,6 +155,15 @@ class Paddock:
         self.staff.ask(
             "/client-reports/A1/alert", {"kind": "inspection_failure", "error": "500", "booking_id": "going"}
         )
+
+    def attach(self) -> None:
+        """A file that came, and one that did not."""
+        file = {"name": "P1.jpg", "size": 3, "media_type": "image/jpeg", "sha256": "00" * 32}
+        for id, item in (("photo", "P1"), ("lost", None)):
+            self.did(
+                f"/attachments/{id}/declare", -10, file | {"booking_id": "going", "item": item, "key": id, "parts": 1}
+            )
+        self.did("/attachments/photo/complete", -10, {key: file[key] for key in ("size", "media_type", "sha256")})
 
     def think_again(self) -> None:
         """What was said is said otherwise; somebody leaves, and a team gives up."""

@@ -70,6 +70,8 @@ QUESTIONS = {
     "/follow-ups": ["/follow-ups"],
     "/hot-spots": ["/hot-spots"],
     "/client-reports": ["/client-reports"],
+    "/attachments": ["/attachments"],
+    "/attachments/{id}": ["/attachments/photo", "/attachments/lost"],
     "/tenants/{id}": [f"/tenants/{TENANT}"],
     "/log": ["/log", "/log?limit=1", "/log?stream=trips&id=good", "/log?type=trips.started.v1"],
     "/views": ["/views"],

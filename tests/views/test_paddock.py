@@ -23,10 +23,11 @@ OFFICIALS_ONLY = ("/scrutineers", "/bookings/soon/scrutineers", f"/kpis?from={TO
 
 @pytest.fixture(scope="module")
 def paddock(shared_house: House) -> Iterator[Paddock]:
-    """An organisation in the midst of its day; its neighbour has one booking and one team of the same names."""
+    """An organisation in the midst of its day; its neighbour has teams of the same names, and a car that waits since yesterday."""
     neighbour = shared_house.person(Role.ADMIN, tenant=NEIGHBOUR)
     with scrutineering(shared_house, neighbour) as other:
         other.begin()
+        other.check_in("forgotten", "blue", "brake", -1_500)
         other.check_in("theirs", "red", "pre", -10)
     with scrutineering(shared_house, shared_house.person(Role.ADMIN, tenant=TENANT)) as paddock:
         paddock.whole()
@@ -82,7 +83,7 @@ def test_a_booking_says_all_there_is_to_say(paddock: Paddock, staff: Person) -> 
     done = staff.see("/bookings/done")
     assert (done["status"], done["result"], done["seconds"]) == ("completed", "conditional_pass", 1_500)
     assert (done["team_name"], done["team_code"], done["team_number"]) == ("Red Racing", "RED", 7)
-    assert (done["inspection_type_name"], done["attendees"], done["notes"]) == ("Pre-inspection", ["rok"], "First")
+    assert (done["inspection_type_name"], done["attendees"], done["notes"]) == ("Pre-inspection", ["rita"], "First")
     assert datetime.fromisoformat(done["started_at"]) == paddock.at(-120)
     [assigned] = staff.see("/bookings/soon")["scrutineers"]
     assert (assigned["person_id"], assigned["name"], assigned["assigned_by"]) == ("sam", "Sam", "ana")
@@ -184,6 +185,13 @@ def test_a_queue_shows_a_team_its_own_place(staff: Person, rita: Person) -> None
     problem(staff.get("/stations/nothing"), 404, "no-such-record")
 
 
+def test_a_queue_is_that_of_today(shared_house: House, paddock: Paddock) -> None:
+    neighbour = shared_house.person(Role.VIEWER, tenant=NEIGHBOUR)
+    neighbour.position = paddock.staff.position
+    assert [one["waiting"] for one in neighbour.whole("/stations")] == [0, 1]
+    assert neighbour.see("/stations/brake")["queue"] == []
+
+
 def test_figures_add_up(staff: Person) -> None:
     figures = staff.see(f"/kpis?from={TODAY}&to={TODAY}")
     everything, of_type = figures["all"], {one["inspection_type_id"]: one["figures"] for one in figures["types"]}
@@ -224,8 +232,9 @@ def test_a_team_sees_its_own_only(rita: Person) -> None:
         problem(rita.get(path), 403, "not-allowed")
 
 
-def test_who_belongs_to_no_team_sees_nothing(paddock: Paddock) -> None:
-    nobody = paddock.person("nobody", Role.TEAM_MEMBER)
+@pytest.mark.parametrize("user", ["nobody", "gus"])  # gus has left
+def test_who_belongs_to_no_team_sees_nothing(paddock: Paddock, user: str) -> None:
+    nobody = paddock.person(user, Role.TEAM_MEMBER)
     for path in ("/bookings", "/people", "/teams"):
         assert nobody.see(path)["total"]["value"] == 0
     assert taken(nobody) == [[None, None, None], [None]]
@@ -240,16 +249,15 @@ def test_who_drives_trucks_has_no_business_here(paddock: Paddock) -> None:
 def test_a_neighbour_sees_nothing_of_it(shared_house: House, paddock: Paddock) -> None:
     neighbour = shared_house.person(Role.ADMIN, tenant=NEIGHBOUR)
     neighbour.position = paddock.staff.position
-    assert ids(neighbour.whole("/bookings")) == ["theirs"]
+    assert ids(neighbour.whole("/bookings")) == ["forgotten", "theirs"]
     assert taken(neighbour) == [["theirs"], []]
-    assert [one["waiting"] for one in neighbour.whole("/stations")] == [0, 1]
     assert neighbour.see(f"/kpis?from={TODAY}&to={TODAY}")["all"]["bookings"] == 1
     assert {one["assigned_minutes"] for one in neighbour.whole("/scrutineers")} == {0}
     assert neighbour.see("/bookings/theirs/scrutineers")["available"] == []
     problem(neighbour.get("/bookings/soon"), 404, "no-such-record")
     leader = shared_house.person(Role.TEAM_LEADER, subject="ben", tenant=NEIGHBOUR)
     leader.position = paddock.staff.position
-    assert leader.whole("/bookings") == []
+    assert ids(leader.whole("/bookings")) == ["forgotten"]
 
 
 # Watching
