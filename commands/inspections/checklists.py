@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated, ClassVar, get_args
+from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
@@ -13,6 +13,7 @@ from commands.kernel import Asked, Command, Consults, Decision, Name, Text, on
 from domain.inspections.checklists import (
     CHECKLIST_VERSIONS,
     MOST_ITEMS,
+    VEHICLE_CLASSES,
     Checklist,
     ChecklistDrafted,
     ChecklistEmpty,
@@ -36,8 +37,6 @@ from domain.inspections.checklists import (
 from domain.inspections.types import INSPECTION_TYPES, InspectionTypeUnknown
 from domain.people import VehicleClass
 from domain.roles import STAFF
-
-CLASSES: tuple[VehicleClass, ...] = get_args(VehicleClass)
 
 
 class ItemSent(BaseModel):
@@ -149,7 +148,7 @@ class PublishChecklist(Command):
         if ambiguous:
             raise ItemsAmbiguous(codes=sorted(set(ambiguous)))
         items = in_order(checklist.draft.values())
-        unsound = {code for one in CLASSES for code in _unsound(for_cars(items, one))}
+        unsound = {code for one in VEHICLE_CLASSES for code in _unsound(for_cars(items, one))}
         if unsound:
             raise ParentsUnsound(codes=sorted(unsound))
         if items == asked.seen[CHECKLIST_VERSIONS, version_id(asked.id, checklist.versions)].items:
@@ -176,7 +175,7 @@ def in_order(items: Iterable[Item]) -> tuple[Item, ...]:
     sections: list[str] = []
     last: dict[VehicleClass, str] = {}
     for item in drafted:
-        cars = CLASSES if item.vehicle_class is None else (item.vehicle_class,)
+        cars = VEHICLE_CLASSES if item.vehicle_class is None else (item.vehicle_class,)
         if item.section not in sections:
             before = last.get(cars[0])
             sections.insert(len(sections) if before is None else sections.index(before) + 1, item.section)
