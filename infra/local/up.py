@@ -147,8 +147,11 @@ class Up:
         if self._settings.kafka_bootstrap_servers:
             say(f"  Kafka      {self._settings.kafka_bootstrap_servers}      fieldlog tail\n")
         if self._demo:
-            say("Watch the demo fleet move (a token for a day is in it):\n")
+            say("Watch the demo fleet move, and cars being inspected (a token for a day is in it):\n")
         else:
             say("A token for a day; open its organisation first (POST /tenants/{id}/open):\n")
-        say(f"curl -N -H 'Authorization: Bearer {token}' '{read}/stream?view=dashboard&view=locations'", soft_wrap=True)
+        say(
+            f"curl -N -H 'Authorization: Bearer {token}' '{read}/stream?view=dashboard&view=locations&view=checks'",
+            soft_wrap=True,
+        )
         say(f"curl -H 'Authorization: Bearer {token}' {read}/fleet/dashboard\n", soft_wrap=True)

@@ -201,7 +201,8 @@ def _parts(hint: Any) -> Iterable[type]:
 def main() -> None:
     """Write all golden files and the parts of the README; end with a sentence where a version must be raised first."""
     configure("error")
-    readme.FILE.write_text(readme.filled(readme.FILE.read_text()))
+    for page in readme.PAGES:
+        page.write_text(readme.filled(page.read_text()))
     write(FOLDER, documents())
     for topic in samples.write_missing():
         print(f"new sample: {topic}")

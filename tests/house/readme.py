@@ -1,4 +1,4 @@
-"""The parts of README.md that follow from the code: the table of commands and the table of settings, between markers."""
+"""The parts of pages that follow from the code, between markers: tables of commands, of settings, and of who may ask for what."""
 
 from __future__ import annotations
 
@@ -8,11 +8,16 @@ from collections.abc import Callable, Iterator
 import typer
 from pydantic_core import PydanticUndefined
 
+from domain.catalog import STREAMS_BY_CONTEXT
+from domain.roles import Role
 from infra.__main__ import app
 from infra.settings import Settings, variable
 from tests.house.source import ROOT
+from write_api.orders import SENT
 
 FILE = ROOT / "README.md"
+PAGES = (FILE, ROOT / "docs" / "scrutineering.md")
+SCRUTINEERING = ("people", "inspections", "bookings", "attachments")
 PART = re.compile(r"(<!-- (\w+): made by `make golden` -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -35,6 +40,20 @@ def settings() -> str:
         for name, one in Settings.model_fields.items()
     )
     return _table(["setting", "default", "what it is"], rows)
+
+
+def roles() -> str:
+    """Return the table of what may be asked of scrutineering, and by whom."""
+    rows = (
+        [
+            f"`{route.stream.name}`",
+            f"`{route.name.partition('.')[2]}`",
+            ", ".join(sorted(route.command.allows - {Role.SYSTEM})),
+        ]
+        for route in SENT.values()
+        if route.stream.name in {stream.name for context in SCRUTINEERING for stream in STREAMS_BY_CONTEXT[context]}
+    )
+    return _table(["record", "verb", "for"], rows)
 
 
 def _shown(name: str, command: typer.core.TyperCommand) -> str:
@@ -64,4 +83,4 @@ def _table(heads: list[str], rows: Iterator[list[str]]) -> str:
     return "".join(f"| {' | '.join(cells)} |\n" for cells in escaped)
 
 
-PARTS: dict[str, Callable[[], str]] = {"commands": commands, "settings": settings}
+PARTS: dict[str, Callable[[], str]] = {"commands": commands, "settings": settings, "roles": roles}
