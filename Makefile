@@ -15,8 +15,9 @@ install: .venv/installed  ## Build the environment in .venv
 run: install  ## Start everything with a demo, on this machine alone
 	.venv/bin/fieldlog up
 
+# A file's tests run together, in turn; each worker has servers of its own.
 test: install  ## Run every test
-	.venv/bin/pytest
+	.venv/bin/pytest -n logical --maxprocesses 4 --dist loadfile
 
 lint: install  ## Check style, types and import rules
 	.venv/bin/ruff check .
