@@ -5,6 +5,7 @@ due is done when it is due.
 from __future__ import annotations
 
 import asyncio
+import random
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
@@ -26,7 +27,7 @@ from infra.local.scrutineering import Scrutineering, read_sheets
 from infra.log.identity import tenant_id_of
 from infra.objects import Objects, new_key, part_of
 from infra.settings import Settings
-from tests.views.house import House, Process, process, seeded, wait_for, wait_until_folded
+from tests.views.house import House, Process, process, rows_of, seeded, wait_for, wait_until_folded
 from tests.views.memory import assert_tables_are_the_folds, read_log
 from tests.views.scrutineering import Paddock, scrutineering
 from tests.views.test_forgetting import reacting, wait_until_reacted
@@ -38,17 +39,27 @@ FOLLOWS = {
     DefectFound: FollowUpOpened,
     DefectCleared: FollowUpResolved,
 }
+KILLS = 8
+BOOKMARK = "select position from fieldlog.bookmarks where name = 'reactor'"
 HELD = "select from fieldlog.log where topic = %s"
 
 
 @contextmanager
-def killed_again_and_again(reactor: Process, seed: int) -> Iterator[Counter[str]]:
-    """Kill the reactor after short while upon short while, and start it again each time."""
-    done, stopping, dice = Counter[str](), threading.Event(), seeded()
-    dice.seed(seed)
+def killed_again_and_again(house: House, reactor: Process, dice: random.Random) -> Iterator[Counter[str]]:
+    """Kill the reactor soon after it has come on a little, and start it again, a few times."""
+    done, stopping = Counter[str](), threading.Event()
+
+    def bookmark() -> list[tuple[int]]:
+        return rows_of(house.settings.need("projector_url"), BOOKMARK)
 
     def run() -> None:
-        while not stopping.wait(dice.uniform(0.8, 2.0)):  # a start takes most of that
+        for _ in range(KILLS):
+            begun = bookmark()
+            while bookmark() == begun:
+                if stopping.wait(0.05):
+                    return
+            if stopping.wait(dice.uniform(0, 0.3)):
+                return
             reactor.kill()
             reactor.start()
             done["kills"] += 1
@@ -76,7 +87,8 @@ def test_a_day_of_scrutineering_leads_to_the_same_however_often_its_reactor_is_k
     house.office(tenant)
     day = Scrutineering(settings, tenant, read_sheets(), dice)
     day.load()
-    with process(house.settings, "reactor") as reactor, killed_again_and_again(reactor, dice.randrange(10**6)) as done:
+    kills = random.Random(dice.randrange(10**6))
+    with process(house.settings, "reactor") as reactor, killed_again_and_again(house, reactor, kills) as done:
         cars = day.cars()
         while cars:
             cars = [car for car in cars if next(car, None) is not None]
