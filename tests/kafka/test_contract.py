@@ -12,6 +12,7 @@ from cloudevents.core.formats.json import JSONFormat
 from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import ConfigResource
 
+from domain.roles import Role
 from infra.contract.asyncapi import asyncapi, views_of_topics
 from infra.contract.schemas import schemas
 from infra.kafka.clients import admin
@@ -22,6 +23,7 @@ from tests.contract.validating import closed, wrong, wrong_in
 from tests.kafka.published import relaying, wait_until_published
 from tests.views.haulage import Day
 from tests.views.house import House
+from tests.views.scrutineering import scrutineering
 
 
 def records(settings: Settings, topic: str) -> list[Any]:
@@ -46,6 +48,8 @@ def test_everything_on_the_topics_is_as_it_is_described(house: House, settings: 
     document, known = asyncapi(settings, live()), schemas(settings.schemas_url)
     seen = set()
     with relaying(settings):
+        with scrutineering(house, house.person(Role.ADMIN)) as paddock:
+            paddock.whole()
         Day(house.office()).whole()
         wait_until_published(settings)
         for channel in (one for one in document["channels"].values() if one["address"] != "/stream"):
