@@ -143,8 +143,8 @@ def test_slots_say_what_is_taken_and_by_which_rules(paddock: Paddock, staff: Per
     slots = staff.see(f"/slots?type=pre&day={TODAY}")
     rules = {key: slots[key] for key in ("duration_minutes", "buffer_minutes", "notice_minutes", "hold_minutes")}
     assert rules == {"duration_minutes": 20, "buffer_minutes": 5, "notice_minutes": 0, "hold_minutes": 15}
-    assert taken(staff) == [["done", "going", "held"], ["soon"]]
-    [_, _, held] = slots["lanes"][0]["taken"]
+    assert taken(staff) == [["going", "held"], ["soon"]]  # what is done takes nothing any more
+    [_, held] = slots["lanes"][0]["taken"]
     assert (datetime.fromisoformat(held["from"]), datetime.fromisoformat(held["until"])) == (
         paddock.at(25),
         paddock.at(50),
@@ -155,7 +155,7 @@ def test_slots_say_what_is_taken_and_by_which_rules(paddock: Paddock, staff: Per
 
 
 def test_a_team_sees_of_others_only_that_a_slot_is_taken(rita: Person) -> None:
-    assert taken(rita) == [["done", None, None], ["soon"]]
+    assert taken(rita) == [[None, None], ["soon"]]
 
 
 # Stations
