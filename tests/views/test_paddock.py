@@ -121,12 +121,13 @@ def test_who_could_inspect_a_booking(staff: Person) -> None:
 
 
 def test_scrutineers_show_their_day(staff: Person) -> None:
-    sam, tea = staff.whole("/scrutineers")
-    assert staff.whole(f"/scrutineers?day={TODAY}") == [sam, tea]
+    ida, sam, tea = staff.whole("/scrutineers")
+    assert staff.whole(f"/scrutineers?day={TODAY}") == [ida, sam, tea]
+    assert (ida["roles"], ids(ida["bookings"])) == (["inspection_responsible"], ["going"])  # she may be assigned as well
     assert (sam["id"], ids(sam["bookings"]), sam["assigned_minutes"], sam["present"]) == ("sam", ["soon"], 20, 0)
     assert (tea["id"], ids(tea["bookings"]), tea["assigned_minutes"], tea["present"]) == ("tea", ["going"], 20, 1)
     assert (len(sam["availability"]), len(tea["availability"])) == (1, 2)
-    [before, _] = staff.whole(f"/scrutineers?day={YESTERDAY}")
+    [_, before, _] = staff.whole(f"/scrutineers?day={YESTERDAY}")
     assert (before["day"], before["availability"], before["bookings"]) == (str(YESTERDAY), None, [])
 
 
