@@ -17,6 +17,7 @@ VehicleClass = Literal["EV", "CV"]
 PersonRole = Literal[
     "inspection_responsible", "scrutineer", "team_leader", "team_member", "electrical_safety_officer", "driver"
 ]
+INSPECTORS = frozenset[PersonRole]({"inspection_responsible", "scrutineer"})
 
 
 @fact

@@ -17,16 +17,16 @@ from infra.objects import NoObjectError, Objects, ObjectsError
 from infra.web.problems import NO_OBJECTS, NO_SUCH_RECORD, NOT_SATISFIABLE, ProblemError, of_kinds
 from read_api.kernel import same_tag
 from read_api.listing import Filter, Listing, Page, Paging, Shown
-from read_api.paddock import PADDOCK, Paddock
+from read_api.paddock import PADDOCK, Paddock, named
 
 router = APIRouter(tags=["attachments"])
 
 RANGE = re.compile(r"bytes=(?:([0-9]{1,15})-([0-9]{0,15})|-([0-9]{1,15}))")
 UNSAFE = re.compile(r'[/\\:*?"<>|%]')
 BYTES = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
-ITEM = """json_build_object('id', t.id, 'booking_id', t.booking_id, 'team_id', t.team_id, 'item', t.item, 'name', t.name,
+ITEM = f"""json_build_object('id', t.id, 'booking_id', t.booking_id, 'team_id', t.team_id, 'item', t.item, 'name', t.name,
     'size', t.size, 'media_type', t.media_type, 'sha256', t.sha256, 'status', t.status, 'by', t.by,
-    'declared_at', t.declared_at, 'stored_at', t.stored_at, 'content',
+    'by_name', {named("t.by")}, 'declared_at', t.declared_at, 'stored_at', t.stored_at, 'content',
     case when t.status = 'stored' then '/attachments/' || t.id || '/content' end, 'version', t.version)"""
 
 
@@ -43,6 +43,7 @@ class Attachment(Shown):
     sha256: str
     status: AttachmentStatus
     by: str
+    by_name: str | None
     declared_at: datetime
     stored_at: datetime | None
     content: str | None

@@ -178,7 +178,11 @@ class Asking:
 
         async def make() -> Made:
             found = await self._find(context, statement, parameters)
-            body = encode(show(found.rows))
+            try:
+                body = encode(show(found.rows))
+            except ProblemError as problem:
+                problem.headers["Position"] = str(found.position)
+                raise
             # Who asks each time whether it is still so is not to be sent it again because other rows have moved.
             moved = f"{found.moved}:" if caching is None else ""
             return Made.of(found, body, f'W/"{moved}{sha256(body).hexdigest()[:16]}"')

@@ -69,7 +69,7 @@ class Filter:
     """A condition on a field of a view's row; the same one as SQL for lists and as a test of a row for live streams."""
 
     field: str
-    relation: Literal["=", ">", ">=", "<=", "in", "has", "is null"] = "="
+    relation: Literal["=", ">", ">=", "<=", "in", "has", "has any", "is null"] = "="
 
     def sql(self, name: str) -> str:
         """Return the condition with its parameter `name`."""
@@ -77,6 +77,8 @@ class Filter:
             return f't."{self.field}" = any(%({name})s)'
         if self.relation == "has":
             return f't."{self.field}" ? %({name})s'
+        if self.relation == "has any":
+            return f't."{self.field}" ?| %({name})s'
         if self.relation == "is null":
             return f'(t."{self.field}" is null) = %({name})s'
         return f't."{self.field}" {self.relation} %({name})s'
@@ -89,6 +91,8 @@ class Filter:
                 return found in value
             case "has":
                 return value in (found or ())
+            case "has any":
+                return not set(value).isdisjoint(found or ())
             case "=":
                 return bool(found == value)
             case "is null":

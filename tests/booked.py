@@ -10,6 +10,7 @@ from typing import Any
 
 from domain.bookings.bookings import (
     BookingCancelled,
+    BookingCompleted,
     BookingConfirmed,
     BookingMarkedNoShow,
     BookingRequested,
@@ -18,7 +19,7 @@ from domain.bookings.bookings import (
 )
 from domain.bookings.calendar import SlotFreed, SlotKept, SlotTaken
 
-GONE = (BookingCancelled, BookingMarkedNoShow, HoldExpired)
+GONE = (BookingCancelled, BookingMarkedNoShow, HoldExpired, BookingCompleted)
 
 
 @dataclass(frozen=True)

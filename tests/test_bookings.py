@@ -186,7 +186,11 @@ COMING = (
 )
 HERE = COMING.given(BOOKINGS, CHECKED_IN)
 ONGOING = HERE.given(BOOKINGS, STARTED)
-DONE = ONGOING.given(BOOKINGS, COMPLETED)
+DONE = (
+    ONGOING.given(BOOKINGS, COMPLETED)
+    .given(CALENDAR_DAYS, SlotFreed(booking="booking"), id=LANES)
+    .given(CALENDAR_DAYS, SlotFreed(booking="booking"), id=TEAMS_CAR)
+)
 
 
 def by_crew(story: Given) -> Given:
@@ -678,11 +682,20 @@ def test_what_is_not_held_does_not_expire(facts: tuple[object, ...]) -> None:
 
 def test_a_booking_follows_its_inspection() -> None:
     HERE.when(StartBooking()).then(STARTED)
-    ONGOING.when(CompleteBooking(result="passed")).then(COMPLETED)
+    ONGOING.when(CompleteBooking(result="passed")).then(COMPLETED, *FREED)
     DONE.when(ContinueBooking()).then(BookingContinued())
     DONE.given(BOOKINGS, BookingContinued()).when(CompleteBooking(result="failed")).then(
         BookingCompleted(result="failed")
     )
+
+
+def test_a_car_that_is_done_early_may_be_elsewhere_and_its_lane_be_another_cars() -> None:
+    elsewhere = replace(DECLARED, inspection_type_id="tilt")
+    done = after(ONGOING, ONGOING.when(CompleteBooking(result="passed")))
+    known = done.given(INSPECTION_TYPES, InspectionTypeDefined(rules=RULES), id="tilt")
+    tilt = known.given(PREREQUISITES, elsewhere).by("ana", Role.TEAM_LEADER)
+    assert tilt.when(REQUEST.model_copy(update={"inspection_type_id": "tilt"}), id="next").refusal is None
+    assert others(done, (2, 0, 85)).by("ana", Role.TEAM_LEADER).when(REQUEST, id="another").refusal is None
 
 
 def test_a_booking_follows_its_inspection_once() -> None:
@@ -693,7 +706,7 @@ def test_a_booking_follows_its_inspection_once() -> None:
 
 
 def test_a_booking_follows_its_inspection_though_it_was_not_told_of_every_step() -> None:
-    HERE.when(CompleteBooking(result="passed")).then(COMPLETED)
+    HERE.when(CompleteBooking(result="passed")).then(COMPLETED, *FREED)
     HERE.when(ContinueBooking()).then(BookingContinued())
     DONE.when(CompleteBooking(result="failed")).then(BookingCompleted(result="failed"))
 

@@ -341,17 +341,21 @@ class StartBooking(Command):
 
 
 class CompleteBooking(Command):
-    """Follow the inspection, which came to a result."""
+    """Follow the inspection, which came to a result; what is left of its slot is free again."""
 
     result: Result
     allows: ClassVar = frozenset({Role.SYSTEM})
     refuses: ClassVar = (BookingNotCheckedIn,)
+
+    def consults(self, booking: Booking, asked: Asked) -> Consults:
+        yield from calendars(booking.visit)
 
     def decide(self, booking: Booking, asked: Asked) -> Decision:
         if booking.status not in ("checked_in", "ongoing", "completed"):
             raise BookingNotCheckedIn(status=booking.status)
         if (booking.status, booking.result) != ("completed", self.result):
             yield BookingCompleted(result=self.result)
+            yield from free(booking.visit, asked)
 
 
 class ContinueBooking(Command):

@@ -12,11 +12,10 @@ from domain.bookings.bookings import (
     ScrutineerNotAssigned,
     ScrutineerRemoved,
 )
-from domain.people import PEOPLE, PersonGone, PersonUnknown
+from domain.people import INSPECTORS, PEOPLE, PersonGone, PersonUnknown
 from domain.roles import CREW
 
 OVER = {"completed", "cancelled", "no_show", "expired"}
-INSPECTORS = {"scrutineer", "inspection_responsible"}
 
 
 class AssignScrutineer(Command):

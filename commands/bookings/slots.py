@@ -45,9 +45,10 @@ def keep(visit: Visit, asked: Asked) -> Iterator[On]:
 
 
 def free(visit: Visit | None, asked: Asked) -> Iterator[On]:
-    """Yield that a booking gives back what it has."""
+    """Yield that a booking gives back what it still has."""
     if visit is not None:
-        yield from (on(CALENDAR_DAYS, day, SlotFreed(booking=asked.id)) for day in _days(visit))
+        days = [day for day in _days(visit) if asked.id in asked.seen[CALENDAR_DAYS, day].slots]
+        yield from (on(CALENDAR_DAYS, day, SlotFreed(booking=asked.id)) for day in days)
 
 
 def lane_for(visit: Visit, lane: int | None, lanes: int, asked: Asked) -> int:

@@ -150,8 +150,8 @@ async def booking(ask: Paddock, id: str) -> Response:
     return await ask.record(BOOKINGS, id)
 
 
-# A hold that is over takes nothing any more, nor does what was cancelled or did not come. A booking stands on the local date
-# on which it begins, so what reaches into a day is found on the days around it.
+# A hold that is over takes nothing any more, nor does what is completed, was cancelled or did not come. A booking stands on
+# the local date on which it begins, so what reaches into a day is found on the days around it.
 SLOTS = f"""select json_build_object('inspection_type_id', k.id, 'inspection_type_name', k.name, 'day', %(day)s::date,
     'offered', k.status = 'offered', 'duration_minutes', k.duration_minutes, 'buffer_minutes', k.buffer_minutes,
     'notice_minutes', k.notice_minutes, 'hold_minutes', k.hold_minutes, 'lanes', (
@@ -164,7 +164,7 @@ SLOTS = f"""select json_build_object('inspection_type_id', k.id, 'inspection_typ
                     where t.tenant_id = k.tenant_id and t.inspection_type_id = k.id and t.lane = l.lane
                       and t.day between %(day)s::date - 2 and %(day)s::date + 1
                       and t.starts_at < n.ends and t.free_at > n.begins
-                      and (t.status in ('confirmed', 'checked_in', 'ongoing', 'completed')
+                      and (t.status in ('confirmed', 'checked_in', 'ongoing')
                            or (t.status = 'requested' and t.held_until > now())))) order by l.lane)
           from generate_series(1, k.lanes) l(lane)))::text
     from {{schema}}.inspection_types k left join {DAY} on true where k.id = %(type)s"""

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
 from domain.bookings.bookings import BookingStatus
-from domain.people import PersonRole
+from domain.people import INSPECTORS, PersonRole
 from infra.web.problems import NO_SUCH_RECORD, ProblemError
 from read_api.bookings.bookings import Assigned
 from read_api.bookings.calendar import TODAY
@@ -91,18 +91,18 @@ SCRUTINEERS = Listing(
     shown=ScrutineerDay,
     joins=JOINS,
     order=("t.name", "t.id"),
-    filters={"role": Filter("roles", "has"), "status": Filter("status")},
+    filters={"roles": Filter("roles", "has any"), "status": Filter("status")},
     whole=True,
 )
 
 
 @router.get("/scrutineers", response_model=Page[ScrutineerDay])
 async def scrutineers(ask: Officials, wanted: Annotated[Wanted, Query()]) -> Response:
-    """Scrutineers by name: their availability and workload on a day."""
+    """Whoever may be assigned to bookings, by name: availability and workload on a day."""
     today = f"(select n.today as day from {TODAY})"
     day = today if wanted.day is None else f"(select date '{wanted.day.isoformat()}' as day)"
     listing = replace(SCRUTINEERS, joins=JOINS.replace("{day}", day))
-    return await ask.page(listing, wanted, role="scrutineer", status="active")
+    return await ask.page(listing, wanted, roles=sorted(INSPECTORS), status="active")
 
 
 OF_BOOKING = """select json_build_object('booking_id', b.id, 'assigned', (

@@ -20,8 +20,11 @@ from read_api.paddock import SEEN, Paddock, named, seeing
 
 router = APIRouter(tags=["inspections"])
 
-BOOKING = """json_build_object('id', b.id, 'status', b.status, 'vehicle_class', b.vehicle_class, 'day', b.day,
-    'lane', b.lane, 'starts_at', b.starts_at, 'ends_at', b.ends_at, 'held_until', b.held_until, 'priority', b.priority,
+# A hold is over when its time is, not only when that has been noted.
+BOOKING = """json_build_object('id', b.id,
+    'status', case when b.status = 'requested' and b.held_until <= now() then 'expired' else b.status end,
+    'vehicle_class', b.vehicle_class, 'day', b.day, 'lane', b.lane,
+    'starts_at', b.starts_at, 'ends_at', b.ends_at, 'held_until', b.held_until, 'priority', b.priority,
     'rescrutineering', b.rescrutineering, 'notes', b.notes, 'requested_by', b.requested_by, 'attendees', b.attendees,
     'checked_in_at', b.checked_in_at, 'started_at', b.started_at, 'ended_at', b.ended_at, 'result', b.result,
     'cancel_reason', b.cancel_reason, 'version', b.version)"""

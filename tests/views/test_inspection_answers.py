@@ -228,6 +228,7 @@ def test_the_workspace_has_everything_that_belongs_to_a_booking(eva: Person) -> 
     assert desk["follow_ups"] == eva.whole("/follow-ups?inspection=busy")
     assert [(one["person_id"], one["name"]) for one in desk["scrutineers"]] == [("mia", "Mia")]
     assert [(one["id"], one["item"], one["by_name"]) for one in desk["attachments"]] == [("photo", "A2", "Mia")]
+    assert [one["by_name"] for one in eva.whole("/attachments?booking=busy")] == ["Mia"]
 
 
 def test_the_workspace_shows_every_item_for_the_car_with_what_is_said_of_it(eva: Person) -> None:
