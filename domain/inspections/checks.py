@@ -259,7 +259,7 @@ class CommentsTooLong(Refused):
 
 
 class StepTaken(Refused):
-    """Another check waits as this step of the branch."""
+    """Another check is this step of the branch already."""
 
 
 class TooManyHeld(Refused):
