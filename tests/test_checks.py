@@ -393,8 +393,13 @@ def test_as_many_steps_are_held_as_may_be() -> None:
 
 def test_whoever_works_offline_builds_on_his_own_words() -> None:
     second = replace(FAILED, comment="Torn\nLeft")
-    said = OTTO.given(INSPECTIONS, stepped(1, FAILED), found())
+    said = OTTO.given(INSPECTIONS, stepped(1, FAILED, by="otto"), found())
     said.when(offline(2, second)).then(stepped(2, second, revision=2, by="otto"))
+
+
+def test_whoever_works_offline_does_not_build_on_the_words_of_others_under_the_same_branch() -> None:
+    said = OTTO.given(INSPECTIONS, stepped(1, FAILED), found())
+    said.when(offline(2, PASSED)).then(replace(CLASH, branch="tablet", step=2))
 
 
 def test_whoever_works_offline_has_not_seen_what_was_merged_under_his_own_words() -> None:
