@@ -130,7 +130,7 @@ def _misses_a_step(inspection: Inspection, saying: Saying, own: Said | None) -> 
     if saying.branch is None or saying.step is None:
         return False
     branch, last = inspection.branches.get(saying.branch, UNHEARD), own.step if own is not None else 0
-    return branch.waits_for(saying.step) or any(last < skipped < saying.step for skipped in branch.skipped)
+    return branch.waits_for(saying.step) or branch.misses_between(last, saying.step)
 
 
 def _conflict(
