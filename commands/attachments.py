@@ -92,7 +92,7 @@ class DeclareAttachment(Command):
     """
 
     booking_id: Id
-    item: Id | None = None
+    item: Name | None = None
     name: FileName
     size: Bytes
     media_type: MediaType

@@ -9,6 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from commands.attachments import AbandonAttachment, CompleteAttachment, DeclareAttachment, ExpectAttachment, Expected
+from commands.inspections.checklists import ItemSent
 from domain.attachments import (
     ATTACHMENTS,
     LAST_CALL,
@@ -31,6 +32,7 @@ from projections.attachments import ATTACHMENTS_VIEW, AttachmentRow
 from projections.kernel import Context
 from read_api.attachments import disposition
 from tests.given import NOW, TENANT, folded, given, recorded
+from write_api.uploads import Upload
 
 REQUESTED = BookingRequested(
     team_id="team",
@@ -150,6 +152,19 @@ def test_a_name_is_short_and_without_control_characters(name: str) -> None:
 @pytest.mark.parametrize("name", ["../../etc/passwd", "Screenshot at 1.00\u202fPM.png", "バイク　写真.png"])
 def test_any_other_name_is_taken_as_it_is(name: str) -> None:
     BOOKED.when(DECLARE.model_copy(update={"name": name})).then(replace(DECLARED, name=name))
+
+
+def test_evidence_is_about_an_item_by_whatever_code_it_has() -> None:
+    code = "Bremse vorn (links) 3/4"
+    assert ItemSent(code=code, section="Brakes", description="Pads").code == code
+    sent = DECLARE.model_dump() | {"key": KEY, "parts": 1}
+    assert DeclareAttachment(**{**sent, "item": code}).item == code
+    assert Upload(**{**sent_by_client(sent), "item": code}).item == code
+
+
+def sent_by_client(sent: dict[str, object]) -> dict[str, object]:
+    """What of a declaration comes from outside."""
+    return {"id": "file"} | {name: value for name, value in sent.items() if name not in ("key", "parts")}
 
 
 def test_bytes_are_expected_until_shortly_before_they_are_thrown_away() -> None:

@@ -248,6 +248,35 @@ def test_what_is_released_before_all_has_arrived_is_accounted_for_too() -> None:
     assert late > STORIES // 2
 
 
+def test_a_branch_knows_what_arrived_after_it_was_not_waited_for() -> None:
+    seed = first_seed()
+    dice, room, arrived = Random(seed), Room(), set[int]()
+    for _ in range(60):
+        step = dice.randrange(1, 90)
+        if step not in arrived:
+            room.ask(far_step(step))
+            room.ask(ReleaseHeldChecks(), Role.INSPECTION_RESPONSIBLE)
+            arrived.add(step)
+        branch = room.state.branches["t"]
+        assert {one for one in range(1, 90) if branch.has(one)} == arrived, f"seed {seed}"
+        earlier, later = sorted(dice.choices(range(90), k=2))
+        missing = set(range(earlier + 1, min(later, branch.last))) - arrived
+        assert branch.misses_between(earlier, later) == bool(missing), f"seed {seed}"
+
+
+def far_step(step: int) -> CheckItem:
+    """A step of a tablet."""
+    return CheckItem(item="belt", status="passed", comment=f"{step}.", based_on=0, branch="t", step=step)
+
+
+def test_whoever_names_far_steps_of_many_branches_costs_no_more_than_what_he_says() -> None:
+    room, far = Room(), 10_000
+    for number in range(20):
+        room.ask(far_step(far).model_copy(update={"branch": f"t{number}"}))
+    room.ask(ReleaseHeldChecks(), Role.INSPECTION_RESPONSIBLE)
+    assert all(branch == Branch(last=far, skipped=(range(1, far),)) for branch in room.state.branches.values())
+
+
 def _is_late(room: Room, fact: ItemChecked | ConflictFound) -> bool:
     before = room.log[: room.log.index(fact)]
     steps = [

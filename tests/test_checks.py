@@ -372,6 +372,15 @@ def test_a_step_that_waits_is_not_replaced() -> None:
     ONGOING.given(INSPECTIONS, held(2)).when(offline(2, FAILED)).refused(StepTaken, branch="tablet", step=2)
 
 
+def test_a_finding_under_a_step_that_has_arrived_is_refused_and_not_taken_for_a_repetition() -> None:
+    arrived = ONGOING.given(INSPECTIONS, stepped(1))
+    for other in (offline(1, FAILED), offline(1, item="bolt")):
+        arrived.when(other).refused(StepTaken, branch="tablet", step=1)
+    merged = TORN.given(INSPECTIONS, stepped(1, FAILED, 2, "otto", merge="merged", sent=CheckValue(comment="Torn")))
+    merged.when(offline(1, CheckValue(comment="Torn"))).then()
+    merged.when(offline(1, FAILED)).refused(StepTaken, branch="tablet", step=1)
+
+
 def test_a_step_that_changes_nothing_is_recorded_so_that_the_next_one_need_not_wait() -> None:
     said = ONGOING.given(INSPECTIONS, checked(PASSED))
     said.when(offline(1, based_on=1)).then(stepped(1, revision=2, based_on=1, merge="equal"))
@@ -384,8 +393,13 @@ def test_as_many_steps_are_held_as_may_be() -> None:
 
 def test_whoever_works_offline_builds_on_his_own_words() -> None:
     second = replace(FAILED, comment="Torn\nLeft")
-    said = OTTO.given(INSPECTIONS, stepped(1, FAILED), found())
+    said = OTTO.given(INSPECTIONS, stepped(1, FAILED, by="otto"), found())
     said.when(offline(2, second)).then(stepped(2, second, revision=2, by="otto"))
+
+
+def test_whoever_works_offline_does_not_build_on_the_words_of_others_under_the_same_branch() -> None:
+    said = OTTO.given(INSPECTIONS, stepped(1, FAILED), found())
+    said.when(offline(2, PASSED)).then(replace(CLASH, branch="tablet", step=2))
 
 
 def test_whoever_works_offline_has_not_seen_what_was_merged_under_his_own_words() -> None:

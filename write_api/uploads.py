@@ -30,7 +30,7 @@ from commands.attachments import (
     MediaType,
     Sha256,
 )
-from commands.kernel import Command, Id
+from commands.kernel import Command, Id, Name
 from domain.attachments import AttachmentOverdue, AttachmentStatus
 from infra.log.desk import Desk
 from infra.log.order import Receipt
@@ -73,7 +73,7 @@ class Upload(BaseModel):
 
     id: Id
     booking_id: Id
-    item: Id | None = None
+    item: Name | None = None
     name: FileName
     size: Bytes
     media_type: MediaType

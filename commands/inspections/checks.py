@@ -133,6 +133,7 @@ class CheckItem(Command):
             return
         branch = inspection.branches.get(self.branch, UNHEARD)
         if branch.has(self.step):
+            self._must_repeat(inspection, self.branch, self.step)
             return
         self._takes(inspection, asked)
         if branch.waits_for(self.step):
@@ -168,6 +169,12 @@ class CheckItem(Command):
     @property
     def _value(self) -> CheckValue:
         return CheckValue(status=self.status, comment=self.comment)
+
+    def _must_repeat(self, inspection: Inspection, branch: str, step: int) -> None:
+        """Raise StepTaken unless this is what arrived as this step: of another finding, nobody would ever know."""
+        said = inspection.checks.get(self.item, UNCHECKED).said.get(branch, ())
+        if not any((one.step, one.value) == (step, self._value) for one in said):
+            raise StepTaken(branch=branch, step=step)
 
     def _holds(self, inspection: Inspection, branch: str, step: int, asked: Asked) -> Decision:
         held = inspection.held.get((branch, step))

@@ -84,12 +84,16 @@ def outcome(inspection: Inspection, saying: Saying) -> list[object]:
 
 
 def _since(inspection: Inspection, check: Check, saying: Saying) -> Since:
-    """Return what the author saw and what came after that; if his step comes late, what he said later counts as others' words."""
+    """Return what the author saw and what came after that; if his step comes late, what he said later counts as others' words.
+
+    So does what somebody else said as a step of the same branch: it is not certain that they worked on one device.
+    """
     before = check.value_at(saying.based_on)
     base, certain = _base(inspection, check, saying)
     changed, others = set[Changed](), False
     for revision in check.revisions[saying.based_on :]:
-        step = revision.step if revision.branch == saying.branch else None
+        is_own = (revision.branch, revision.by) == (saying.branch, saying.by)
+        step = revision.step if is_own else None
         late = step is not None and saying.step is not None and step > saying.step
         if late or step is None:
             others = True
@@ -113,10 +117,11 @@ def _base(inspection: Inspection, check: Check, saying: Saying) -> tuple[CheckVa
 
 
 def _own_word(check: Check, saying: Saying) -> Said | None:
-    """Return what the author's branch said of the item last, before this step of it."""
+    """Return what the author said of the item last, before this step of his branch."""
     if saying.branch is None or saying.step is None:
         return None
-    own = [one for one in check.said.get(saying.branch, ()) if one.step < saying.step]
+    said = check.said.get(saying.branch, ())
+    own = [one for one in said if one.by == saying.by and one.step < saying.step]
     return max(own, key=lambda one: one.step) if own else None
 
 
@@ -125,7 +130,7 @@ def _misses_a_step(inspection: Inspection, saying: Saying, own: Said | None) -> 
     if saying.branch is None or saying.step is None:
         return False
     branch, last = inspection.branches.get(saying.branch, UNHEARD), own.step if own is not None else 0
-    return branch.waits_for(saying.step) or any(last < skipped < saying.step for skipped in branch.skipped)
+    return branch.waits_for(saying.step) or branch.misses_between(last, saying.step)
 
 
 def _conflict(

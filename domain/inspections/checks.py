@@ -159,9 +159,10 @@ class Revision:
 
 @state
 class Said:
-    """What a step of a branch said of an item, which revision its author had seen, and which the item had then."""
+    """What a step of a branch said of an item, who did, which revision he had seen, and which the item had then."""
 
     step: int
+    by: str
     value: CheckValue
     based_on: int
     revision: int
@@ -201,9 +202,9 @@ def evolve(checks: Checks, happened: object) -> Checks:
         case ItemChecked(item=item, value=value):
             revision = Revision(value=value, by=happened.by, at=happened.at, branch=happened.branch, step=happened.step)
             check = _revised(checks.get(item, UNCHECKED), revision)
-            return {**checks, item: _said(check, happened, happened.sent or value)}
+            return {**checks, item: _said(check, happened, happened.by, happened.sent or value)}
         case ConflictFound(item=item, incoming=incoming):
-            return {**checks, item: _said(checks.get(item, UNCHECKED), happened, incoming)}
+            return {**checks, item: _said(checks.get(item, UNCHECKED), happened, happened.incoming_by, incoming)}
         case ConflictResolved(item=item, value=value) if happened.revision > checks.get(item, UNCHECKED).revision:
             revision = Revision(value=value, by=happened.by, at=happened.at)
             return {**checks, item: _revised(checks.get(item, UNCHECKED), revision)}
@@ -222,11 +223,11 @@ def _revised(check: Check, revision: Revision) -> Check:
     return replace(check, revisions=(*check.revisions, revision))
 
 
-def _said(check: Check, happened: ItemChecked | ConflictFound, value: CheckValue) -> Check:
+def _said(check: Check, happened: ItemChecked | ConflictFound, by: str, value: CheckValue) -> Check:
     branch, step = happened.branch, happened.step
     if branch is None or step is None:
         return check
-    said = Said(step=step, value=value, based_on=happened.based_on, revision=check.revision)
+    said = Said(step=step, by=by, value=value, based_on=happened.based_on, revision=check.revision)
     return replace(check, said={**check.said, branch: (*check.said.get(branch, ()), said)})
 
 
@@ -259,7 +260,7 @@ class CommentsTooLong(Refused):
 
 
 class StepTaken(Refused):
-    """Another check waits as this step of the branch."""
+    """Another check is this step of the branch already."""
 
 
 class TooManyHeld(Refused):

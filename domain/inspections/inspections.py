@@ -120,14 +120,21 @@ class FeedbackGiven:
 
 @state
 class Branch:
-    """How far an offline run has arrived: its last step, and the steps before that which nobody waits for any longer."""
+    """How far an offline run has arrived: its last step, and the steps before that which nobody waits for any longer.
+
+    Those are ranges, as whoever names a high step first must not make thousands of them.
+    """
 
     last: int = 0
-    skipped: frozenset[int] = frozenset()
+    skipped: tuple[range, ...] = ()
 
     def has(self, step: int) -> bool:
         """Say whether a step has arrived."""
-        return step <= self.last and step not in self.skipped
+        return step <= self.last and not any(step in gap for gap in self.skipped)
+
+    def misses_between(self, earlier: int, later: int) -> bool:
+        """Say whether a step that nobody waits for lies between these two."""
+        return any(max(gap.start, earlier + 1) < min(gap.stop, later) for gap in self.skipped)
 
     def waits_for(self, step: int) -> bool:
         """Say whether something has to arrive before a step can be applied."""
@@ -225,10 +232,16 @@ def _arrived(branches: Mapping[str, Branch], happened: ItemChecked | ConflictFou
         return branches
     branch, step = branches.get(happened.branch, UNHEARD), happened.step
     if step > branch.last:
-        arrived = replace(branch, last=step, skipped=branch.skipped.union(range(branch.last + 1, step)))
+        gaps = [*branch.skipped, range(branch.last + 1, step)]
     else:
-        arrived = replace(branch, skipped=branch.skipped - {step})
+        gaps = [left for gap in branch.skipped for left in _without(gap, step)]
+    arrived = Branch(last=max(step, branch.last), skipped=tuple(filter(None, gaps)))
     return {**branches, happened.branch: arrived}
+
+
+def _without(gap: range, step: int) -> tuple[range, ...]:
+    """Return what is left of a gap when a step arrives."""
+    return (range(gap.start, step), range(step + 1, gap.stop)) if step in gap else (gap,)
 
 
 def worked_since(inspection: Inspection, at: datetime) -> int:
