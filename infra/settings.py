@@ -237,6 +237,7 @@ class Settings(BaseModel):
         60.0, ge=0, description="How long the former version of a view is still served after a switch"
     )
     max_lag_seconds: float = Field(30.0, gt=0, description="Lag of a view from which on the read API is not ready")
+    read_connections: int = Field(8, ge=1, le=200, description="Connections to the database of one read API")
     position_wait_seconds: float = Field(5.0, gt=0, le=60, description="Longest wait for If-Position-At-Least")
     otel_exporter_otlp_endpoint: str | None = Field(
         None,

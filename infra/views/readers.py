@@ -22,7 +22,6 @@ from infra.views.tables import EVERYBODY, schema_of
 
 log = logging.getLogger(__name__)
 
-CONNECTIONS = 8
 TRIES = 3
 PAUSE_S, POOL_PATIENCE_S = 0.25, 2.0
 SERVED = (
@@ -207,7 +206,7 @@ def _answer(context: str, build: int, statement: str, total: str) -> str:
 async def open_readers(settings: Settings) -> AsyncIterator[Readers]:
     """Open what reads the views of one process, and what hears of their moves."""
     url = settings.need("reader_url")
-    async with pool_async(url, "fieldlog read", CONNECTIONS) as pool:
+    async with pool_async(url, "fieldlog read", settings.read_connections) as pool:
         readers = Readers(pool)
         refreshing: set[asyncio.Task[None]] = set()
 
