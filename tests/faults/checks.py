@@ -19,20 +19,22 @@ from projections.catalog import CONTEXTS
 from tests.faults.ledger import Ledger, Told
 from tests.leaf import Stored, leaf
 from tests.log.test_append_under_fire import ROWS
-from tests.views.house import head, rows_of, served_build
+from tests.views.house import head, rows_of, served_build, served_schema
 from tests.views.memory import assert_history_is_whole, assert_tables_are_the_folds
 
 TENANT_ID, TENANT_SEQ, ORIGINATOR, VERSION, RECORDED = range(5)
 COMMAND, TOPIC, POSITION, LEAF = 6, 8, 13, 14
 Row = tuple[Any, ...]
-TIMERS_DUE = "select count(*) from {}.timers where due_at <= now()"
+DUE = """select (select count(*) from {}.timers where due_at <= now())
+              + (select count(*) from {}.deadlines where due_at <= now())"""
 
 
 def at_rest(settings: Settings) -> bool | None:
     """Say whether the views and the reactor have come to the end of the log, and nothing is due."""
     now = status(settings.model_copy(update={"kafka_bootstrap_servers": None}))  # that is looked at in outside.py
     positions = [view["position"] for view in now["views"]] + [now["reactor"]["position"]]
-    [(due,)] = rows_of(settings.need("projector_url"), TIMERS_DUE.format(schema_of("trips", served_build(settings))))
+    schemas = served_schema(settings, "trips"), served_schema(settings, "inspections")
+    [(due,)] = rows_of(settings.need("projector_url"), DUE.format(*schemas))
     return True if not due and positions == [head(settings)] * len(positions) else None
 
 

@@ -127,16 +127,18 @@ class Client:
         answer = self.tell(path, body, *allowed, **({"Occurred-At": at} if at else {}))
         return answer.json() if answer.status_code == httpx.codes.OK else None
 
-    def tell(self, path: str, body: Document | None = None, *allowed: int, **headers: str) -> httpx.Response:
-        """Send a command; return its definite answer."""
+    def tell(
+        self, path: str, body: Document | None = None, *allowed: int, url: str | None = None, **headers: str
+    ) -> httpx.Response:
+        """Send a command, by hand to `url` if it has no route of its own; return its definite answer."""
         key = str(uuid4())
-        answer = self.insist("POST", path, json=body or {}, headers={"Idempotency-Key": f'"{key}"', **headers})
+        answer = self.insist("POST", url or path, json=body or {}, headers={"Idempotency-Key": f'"{key}"', **headers})
         assert answer is not None
         _, stream, id, _ = path.split("/")
-        receipt = answer.json() if answer.status_code == httpx.codes.OK else None
+        receipt = answer.json() if answer.is_success else None
         command_id = keyed_command_id(self.tenant, self.subject, path, key)
         self.ledger.note(Told(command_id, self.tenant, stream, id, answer.status_code, receipt))
-        if answer.status_code not in (httpx.codes.OK, *allowed):
+        if not answer.is_success and answer.status_code not in allowed:
             self.ledger.object(f"POST {path}: {answer.status_code} {answer.text}")
         return answer
 

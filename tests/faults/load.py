@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -185,8 +185,9 @@ class Load:
     def __init__(self, cluster: Cluster, ledger: Ledger, seed: int) -> None:
         self._cluster, self._ledger, self._seed = cluster, ledger, seed
         self._stopping = threading.Event()
-        self.archivist = Archivist(cluster.settings, self._stopping.wait)
-        self.greedy = Greedy(self._client(TENANT, "greedy"), self._stopping.wait)
+        self.wait = self._stopping.wait
+        self.archivist = Archivist(cluster.settings, self.wait)
+        self.greedy = Greedy(self._client(TENANT, "greedy"), self.wait)
         self.failures: list[BaseException] = []
 
     def open(self) -> None:
@@ -242,9 +243,10 @@ class Load:
         return random.Random(f"{self._seed} {about}")
 
     @contextmanager
-    def running(self) -> Iterator[Load]:
-        """Let them work until the end of the block, and to the end of what each is doing then."""
-        threads = [threading.Thread(target=self._go_on, args=one, name=one[0]) for one in self._steps()]
+    def running(self, others: Iterable[tuple[str, Step]]) -> Iterator[Load]:
+        """Let them, and others, work until the end of the block, and to the end of what each is doing then."""
+        steps = (*self._steps(), *others)
+        threads = [threading.Thread(target=self._go_on, args=one, name=one[0]) for one in steps]
         for thread in threads:
             thread.start()
         try:

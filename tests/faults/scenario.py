@@ -16,20 +16,34 @@ from tests.conftest import NEIGHBOUR, TENANT
 from tests.faults import checks, outside
 from tests.faults.breaking import DISPENSABLE, OFTEN, TARGETS
 from tests.faults.cluster import PROCESSES, Cluster, cluster
+from tests.faults.competition import Competition
 from tests.faults.editors import check_locks
 from tests.faults.followers import Follower, following
 from tests.faults.ledger import Client, Ledger
 from tests.faults.load import Load, office
+from tests.faults.results import check_competition
 from tests.running import until
 
 VIEWS = (
-    (TENANT, "office-1", Role.VIEWER, {"trucks": "/trucks", "sites": "/sites"}),
-    (TENANT, "office-2", Role.VIEWER, {"trucks": "/trucks?status=active", "trips": "/trips?status=started"}),
-    (TENANT, "driver-0-0", Role.DRIVER, {"trucks": "/trucks", "trips": "/trips", "locations": "/locations/latest"}),
+    (TENANT, "office-1", (Role.VIEWER,), {"trucks": "/trucks", "sites": "/sites"}),
+    (TENANT, "office-2", (Role.VIEWER,), {"trucks": "/trucks?status=active", "trips": "/trips?status=started"}),
+    (
+        TENANT,
+        "office-3",
+        (Role.VIEWER,),
+        {"trucks": "/trucks", "bookings": "/bookings", "inspections": "/inspections", "follow-ups": "/follow-ups"},
+    ),
+    (TENANT, "driver-0-0", (Role.DRIVER,), {"trucks": "/trucks", "trips": "/trips", "locations": "/locations/latest"}),
+    (
+        TENANT,
+        "leader-red",
+        (Role.TEAM_LEADER, Role.DRIVER),
+        {"trucks": "/trucks", "bookings": "/bookings", "attachments": "/attachments"},
+    ),
     (
         NEIGHBOUR,
         "office-1",
-        Role.VIEWER,
+        (Role.VIEWER,),
         {"trucks": "/trucks", "drivers": "/drivers", "locations": "/locations/latest"},
     ),
 )
@@ -50,10 +64,12 @@ class Scenario:
         with cluster(directory) as system:
             load = Load(system, ledger, self.seed)
             load.open()
+            competition = Competition(system, ledger, self.seed, load.wait)
+            competition.open()
             until(lambda: checks.at_rest(system.settings))
             followers = [self._follower(system, ledger, number) for number in range(len(VIEWS))]
             with following(followers, failures):
-                with load.running():
+                with load.running(competition.steps()):
                     self._break_things(system, load)
                     self._say("all is well again")
                 self._say("the load is over")
@@ -62,6 +78,8 @@ class Scenario:
             self._say("every follower has come to the end")
             until(lambda: checks.at_rest(system.settings))
             self._check(system, ledger, load, followers)
+            said = competition.grounds.said
+            self._say(f"{check_competition(system.settings, said)}; {Counter(one.receipt['outcome'] for one in said)}")
             assert failures + load.failures == []
         self._say(f"{len(ledger.told)} commands; {dict(ledger.statuses)}; {dict(self.happened)}")
         ended = [one for process in system.processes.values() for one in process.unexpected]
@@ -70,10 +88,10 @@ class Scenario:
         assert said == [], "\n".join([f"{len(said)} lines complain; the first ones:", *said[:10]])
 
     def _follower(self, system: Cluster, ledger: Ledger, number: int) -> Follower:
-        tenant, subject, role, views = VIEWS[number]
+        tenant, subject, roles, views = VIEWS[number]
         urls, dice = system.urls("read-api"), random.Random(f"{self.seed} follower {number}")
-        client = Client(urls, system.settings, ledger, tenant, subject, role)
-        return Follower(views, client=client, urls=urls, dice=dice, sees_all=role != Role.DRIVER)
+        client = Client(urls, system.settings, ledger, tenant, subject, *roles)
+        return Follower(views, client=client, urls=urls, dice=dice, sees_all=Role.VIEWER in roles)
 
     def _break_things(self, system: Cluster, load: Load) -> None:
         dice, ends = self._dice, time.monotonic() + self._seconds

@@ -17,28 +17,19 @@ from urllib.parse import urlsplit
 import pytest
 
 from domain.attachments import TIME_TO_COME, AttachmentAbandoned
-from domain.bookings.bookings import BookingCheckedIn, BookingCompleted, BookingStarted, HoldExpired
-from domain.inspections.checks import HELD_AT_MOST, DefectCleared, DefectFound, HeldCheckReleased
-from domain.inspections.follow_ups import FollowUpOpened, FollowUpResolved
-from domain.inspections.inspections import InspectionCompleted, InspectionPrepared, InspectionStarted
-from domain.kernel import ReactionRefused
+from domain.bookings.bookings import HoldExpired
+from domain.inspections.checks import HELD_AT_MOST, HeldCheckReleased
 from domain.roles import Role
 from infra.local.scrutineering import Scrutineering, read_sheets
 from infra.log.identity import tenant_id_of
 from infra.objects import Objects, new_key, part_of
 from infra.settings import Settings
+from tests.follows import check_what_follows, ids
 from tests.views.house import House, Process, process, rows_of, seeded, wait_for, wait_until_folded
 from tests.views.memory import assert_tables_are_the_folds, read_log
 from tests.views.scrutineering import Paddock, scrutineering
 from tests.views.test_forgetting import reacting, wait_until_reacted
 
-FOLLOWS = {
-    BookingCheckedIn: InspectionPrepared,
-    InspectionStarted: BookingStarted,
-    InspectionCompleted: BookingCompleted,
-    DefectFound: FollowUpOpened,
-    DefectCleared: FollowUpResolved,
-}
 KILLS = 8
 BOOKMARK = "select position from fieldlog.bookmarks where name = 'reactor'"
 HELD = "select from fieldlog.log where topic = %s"
@@ -73,12 +64,6 @@ def killed_again_and_again(house: House, reactor: Process, dice: random.Random) 
         thread.join()
 
 
-def ids(house: House, fact: type) -> Counter[str]:
-    """Return on which records a fact happened, and how often; a follow-up counts as of its inspection."""
-    found = [one for one in read_log(house.settings) if type(one.fact) is fact]
-    return Counter(one.id.rpartition(".")[0] if one.stream == "follow-ups" else one.id for one in found)
-
-
 def test_a_day_of_scrutineering_leads_to_the_same_however_often_its_reactor_is_killed(house: House) -> None:
     dice = seeded()
     port = urlsplit(house.write_url).port
@@ -95,9 +80,7 @@ def test_a_day_of_scrutineering_leads_to_the_same_however_often_its_reactor_is_k
     with reacting(house.settings):
         wait_until_reacted(house.settings)
     assert done["kills"] > 2
-    for cause, effect in FOLLOWS.items():
-        assert ids(house, cause) == ids(house, effect), f"{effect.__name__} does not follow once from {cause.__name__}"
-    assert not ids(house, ReactionRefused)
+    check_what_follows(read_log(house.settings))
     assert all(len(passed) == len(set(passed)) >= 5 for passed in day.passed.values())
     wait_until_folded(house.settings)
     assert_tables_are_the_folds(house.settings)
@@ -124,7 +107,7 @@ def test_a_hold_that_nobody_confirmed_frees_its_slot_by_itself(house: House, pad
     with reacting(house.settings):
         assert happened(house.settings, "bookings.hold-expired.v1")
         wait_until_reacted(house.settings)
-    assert ids(house, HoldExpired) == {"lapsed": 1}
+    assert ids(read_log(house.settings), HoldExpired) == {"lapsed": 1}
     paddock.staff.position = 0
     wait_until_folded(house.settings)
     assert [paddock.staff.see(f"/bookings/{id}")["status"] for id in ("lapsed", "held")] == ["expired", "requested"]
@@ -140,7 +123,7 @@ def test_a_check_that_waited_long_enough_takes_effect_without_those_before_it(ho
     paddock.did("/inspections/going/check", -1 - HELD_AT_MOST / timedelta(minutes=1), late)
     with reacting(house.settings):
         assert happened(house.settings, "inspections.held-check-released.v1")
-    assert ids(house, HeldCheckReleased) == {"going": 1}
+    assert ids(read_log(house.settings), HeldCheckReleased) == {"going": 1}
     wait_until_folded(house.settings)
     [check] = paddock.staff.see("/inspections/going/checks")["items"]
     assert (check["item"], check["status"]) == ("P1", "passed")
@@ -158,7 +141,7 @@ def test_what_came_of_a_file_that_did_not_come_in_time_is_thrown_away(
     with reacting(settings):
         assert happened(settings, "attachments.abandoned.v1")
         wait_until_reacted(settings)
-    assert ids(house, AttachmentAbandoned) == {"lost": 1}
+    assert ids(read_log(house.settings), AttachmentAbandoned) == {"lost": 1}
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
