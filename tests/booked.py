@@ -94,12 +94,13 @@ class Replayed:
 
 
 def _slots(id: str, booked: Booked) -> Iterator[tuple[str, str, int, datetime, datetime, datetime | None]]:
-    """Yield what must stand in calendars for a booking, found by walking minute by minute."""
+    """Yield what must stand in calendars for a booking, found by walking minute by minute, to its last moment."""
     start = booked.starts_at
     for kind, lane, end in (
         (f"type:{booked.inspection_type_id}", booked.lane, booked.free_at),
         (f"team:{booked.team_id}", 1, booked.ends_at),
     ):
         minutes = int((end - start).total_seconds() // 60)
-        for day in {(start + timedelta(minutes=minute)).astimezone(UTC).date() for minute in range(minutes)}:
+        moments = [*(start + timedelta(minutes=minute) for minute in range(minutes)), end - timedelta.resolution]
+        for day in {moment.astimezone(UTC).date() for moment in moments}:
             yield f"{kind}:{day}", id, lane, start, end, booked.held_until

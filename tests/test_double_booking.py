@@ -147,7 +147,7 @@ def told(steps: Sequence[Step | Turn]) -> tuple[Replayed, Counter[str]]:
     return booked, done
 
 
-def step(verb: str, id: str = "a", minutes: int = 0, later: int = 0, late: int = 0, team: str = "volt") -> Step:
+def step(verb: str, id: str = "a", minutes: float = 0, later: int = 0, late: int = 0, team: str = "volt") -> Step:
     """A step at the brakes."""
     return Step(verb, id, team, "brakes", MIDNIGHT + minutes * MINUTE, 1, later, late)
 
@@ -156,6 +156,7 @@ def step(verb: str, id: str = "a", minutes: int = 0, later: int = 0, late: int =
 @example([step("request"), step("request", "b", later=2, team="ohm"), step("confirm", "b"), step("confirm", late=1)])
 @example([step("request"), step("request", "b", minutes=-30, team="ohm")])
 @example([step("request", minutes=-90), Turn("brakes", RULES, ZONES[0]), step("request", "b", minutes=-85, team="ohm")])
+@example([step("request", minutes=-29.5)])
 @for_all(some.lists(STEPS | TURNS, max_size=40))
 def test_no_lane_and_no_car_has_two_bookings_at_once(steps: list[Step | Turn]) -> None:
     booked, _ = told(steps)
