@@ -66,7 +66,7 @@ class Replayed:
             case SlotFreed(booking=booking):
                 del self.calendars[id][booking]
             case one if isinstance(one, GONE):
-                del self.bookings[id]
+                self.bookings.pop(id, None)  # it may be completed again
 
     def _booked(self, id: str, fact: BookingRequested | BookingRescheduled) -> Booked:
         of = fact if isinstance(fact, BookingRequested) else self.bookings[id]
