@@ -21,6 +21,7 @@ import httpx
 from commands.inspections.checks import CheckItem
 from domain.attachments import TIME_TO_COME
 from domain.inspections.checks import HELD_AT_MOST, OPEN, CheckValue, Resolution
+from domain.inspections.inspections import InspectionNotOngoing, InspectionOver
 from domain.kernel import Refused
 from domain.roles import Role
 from infra.objects import Objects, new_key, part_of
@@ -52,6 +53,7 @@ ITEMS = [f"I{n}" for n in range(6)]
 HANDS, LAST_SEEN = 2, 3
 SLOT, SLOTS, NEXT_SLOT_S = timedelta(minutes=15), 5, 2.0
 LATE_EVERY_S = 3.0
+ENDED = (InspectionNotOngoing.__name__, InspectionOver.__name__)
 NOT_THERE, CONFLICT, DONE = httpx.codes.NOT_FOUND, httpx.codes.CONFLICT, httpx.codes.OK
 
 
@@ -88,10 +90,14 @@ class Grounds:
         return sorted(self.known[id, item].copy().items(), key=lambda one: one[0])[-LAST_SEEN:]
 
     def say(self, client: Client, id: str, meant: Meant, at: str | None = None) -> None:
-        """Say something of an item; it may be refused, as inspections end meanwhile."""
+        """Say something of an item; it may be refused only as inspections end meanwhile."""
         body = meant.command.model_dump(mode="json", exclude_none=True)
-        receipt = client.ask(f"/inspections/{id}/check", body, CONFLICT, at=at)
-        if receipt is not None:
+        answer = client.tell(f"/inspections/{id}/check", body, CONFLICT, **({"Occurred-At": at} if at else {}))
+        receipt = answer.json()
+        if answer.status_code == CONFLICT:
+            if receipt["code"] not in ENDED:
+                client.ledger.object(f"{id}: {meant}: {answer.text}")
+        else:
             value = CheckValue(status=receipt["status"], comment=receipt["comment"])
             self.known[id, meant.command.item][receipt["revision"]] = value
             self.said.append(Word(id, meant, receipt))
