@@ -228,25 +228,25 @@ class Database:
 
     def __init__(self, home: Home) -> None:
         self._home, self._wanted = home, True
+        self._turn = threading.Lock()  # it is started by one at a time
 
     def look(self) -> None:
         """Start it again if it has ended by itself, as it may when it is hurt while it recovers."""
-        if self._wanted and not self._home.postgres.running():
-            with suppress(NotStartedError):
+        with self._turn, suppress(NotStartedError):
+            if self._wanted and not self._home.postgres.running():
                 self._home.postgres.start()
 
     def start(self) -> None:
         """Start it, as often as it takes."""
 
         def started() -> bool | None:
-            try:
+            with self._turn, suppress(NotStartedError):
                 self._home.postgres.start()
-            except NotStartedError:
-                return None
-            return True
+                return True
+            return None
 
         until(started)
-        self._wanted = True  # only now: it is started by one at a time
+        self._wanted = True
 
     def stop(self) -> None:
         """Stop it in order, once it has recovered from what was before; connections are closed first."""
