@@ -331,6 +331,12 @@ class Competition:
             leader = {"name": team, "user": f"leader-{team}", "team_id": team, "roles": ["team_leader"]}
             chief.ask(f"/people/leader-{team}/register", leader)
 
+    def book(self, id: str, later: timedelta) -> None:
+        """Request a booking of the first team, so much later than everything else."""
+        at = (self.grounds.begins + later).isoformat()
+        wanted = {"team_id": CARS[0], "inspection_type_id": "talk", "starts_at": at}
+        self._chief().ask(f"/bookings/{id}/request", wanted)
+
     def steps(self) -> Iterator[tuple[str, Step]]:
         """Yield what each of them does, by his name."""
         grounds, settings = self.grounds, self._cluster.settings

@@ -18,7 +18,7 @@ from tests.faults.ledger import Client
 from tests.views.house import rows_of, served_schema
 from tests.views.watch import Copy, Event, Watch, positions, shown
 
-END = "END-2"
+END, LAST = "END-2", ("trucks", "bookings")
 PAUSE_S = 0.1
 SILENCE_S = 12.0
 MOST_EVENTS = 60
@@ -30,12 +30,15 @@ class CutOffError(Exception):
 
 @dataclass(kw_only=True)
 class Follower(Copy):
-    """Holds lists as `Copy` does; `begins` is where the latest copy of each was read, `resets` why it was read again."""
+    """Holds lists as `Copy` does; `begins` is where the latest copy of each was read, `resets` why it was read again. All of
+    them have to come to `goal`: who begins to watch again is told of each by itself.
+    """
 
     client: Client
     urls: Sequence[str]
     dice: random.Random
     sees_all: bool = True
+    goal: int = 0
     begins: dict[str, int] = field(default_factory=dict)
     resets: list[str] = field(default_factory=list)
 
@@ -51,8 +54,11 @@ class Follower(Copy):
                 pause.wait(PAUSE_S)
 
     def at_the_end(self) -> bool:
-        """Say whether the last truck is there."""
-        return END in self.rows.get("trucks", {})
+        """Say whether the last truck is there, and the last booking, and everything before them."""
+        if self.last_id is None:
+            return False
+        is_last = all(END in self.rows.get(view, {}) for view in LAST if view in self.views)
+        return is_last and min(positions(self.last_id).values()) >= self.goal
 
     def _read_lists(self) -> None:
         """Read every list whole; the stream goes on after the first part of the first one that was read."""
@@ -90,11 +96,16 @@ class Follower(Copy):
                     self.client.ledger.object(f"GET /stream: {response.status_code} {response.text}")
                 raise CutOffError
             self.begun += 1
-            pending: list[Event] = []
-            for number, event in enumerate(Watch(response).events(), 1):
+            self._take(Watch(response), most)
+
+    def _take(self, watch: Watch, most: int) -> None:
+        """Take events until there were so many, or the end has been told; a sign of life says too how far everything is."""
+        pending: list[Event] = []
+        try:
+            for number, event in enumerate(watch.events(), 1):
                 if event.kind == "reset":
                     self.resets.append(event.data["reason"])
-                    self.last_id = None
+                    self.last_id = watch.last_id = None
                     return
                 pending.append(event)
                 if event.id is not None:
@@ -102,7 +113,10 @@ class Follower(Copy):
                     self.last_id, pending = event.id, []
                     if number >= most or self.at_the_end():
                         return
-        raise CutOffError
+            raise CutOffError
+        finally:
+            if not pending:
+                self.last_id = watch.last_id or self.last_id
 
     def _parameters(self) -> dict[str, Any]:
         parameters: dict[str, Any] = {"view": list(self.views)}
@@ -121,7 +135,7 @@ class Follower(Copy):
                 listed = {item.get("id") or item["driver_id"]: shown(item) for item in items}
                 other = {key: (self.rows[view].get(key), listed.get(key)) for key in self.rows[view].keys() | listed}
                 other = {key: pair for key, pair in other.items() if pair[0] != pair[1]}
-                assert other == {}, (self.client.subject, view, url, self.resets)
+                assert other == {}, (self.client.subject, view, url, self.resets, len(other), list(other.items())[:3])
         for view in self.views:
             order = [position for name, _, position in self.seen if name == view]
             assert order == sorted(order), f"{view} came out of order"

@@ -9,6 +9,7 @@ import threading
 import time
 from collections import Counter
 from contextlib import ExitStack
+from datetime import timedelta
 from pathlib import Path
 
 from domain.roles import Role
@@ -23,6 +24,7 @@ from tests.faults.ledger import Client, Ledger
 from tests.faults.load import Load, office
 from tests.faults.results import check_competition
 from tests.running import until
+from tests.views.house import head
 
 VIEWS = (
     (TENANT, "office-1", (Role.VIEWER,), {"trucks": "/trucks", "sites": "/sites"}),
@@ -74,7 +76,7 @@ class Scenario:
                     self._say("all is well again")
                 self._say("the load is over")
                 until(lambda: checks.at_rest(system.settings))
-                self._mark_the_end(system, ledger)
+                self._mark_the_end(system, ledger, competition, followers)
             self._say("every follower has come to the end")
             until(lambda: checks.at_rest(system.settings))
             self._check(system, ledger, load, followers)
@@ -114,14 +116,20 @@ class Scenario:
                     load.must_go_on()
             self._waiting.wait(dice.uniform(0.1, 1.5))
 
-    def _mark_the_end(self, system: Cluster, ledger: Ledger) -> None:
+    def _mark_the_end(
+        self, system: Cluster, ledger: Ledger, competition: Competition, followers: list[Follower]
+    ) -> None:
         """Let a truck join that every follower is told of, after everything else; and one before, so that the last event id
-        is behind what the first one led to in every view.
+        is behind what the first one led to in every view. So with bookings, which come by another way.
         """
+        for follower in followers:
+            follower.goal = head(system.settings)
         for tenant in (TENANT, NEIGHBOUR):
             admin = office(system, ledger, tenant, "admin")
             for number in (1, 2):
                 admin.ask(f"/trucks/END-{number}/register", {"number": f"END-{number}", "plate": f"END-{number}"})
+                if tenant == TENANT:
+                    competition.book(f"END-{number}", timedelta(days=100 + number))
                 until(lambda: checks.at_rest(system.settings))
 
     def _check(self, system: Cluster, ledger: Ledger, load: Load, followers: list[Follower]) -> None:
