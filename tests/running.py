@@ -24,7 +24,7 @@ from infra.settings import Settings, variable
 
 READY = "/fleet/dashboard"
 CHILDREN = ("projector", "reactor", "write-api", "read-api")
-LONGEST_S = 30.0
+LONGEST_S = 60.0
 AT_ONCE = {"FIELDLOG_DRAIN_SECONDS": "0"}
 NO_LIMIT = {"FIELDLOG_LIMIT_REQUESTS": "0"}  # what is tried again every few milliseconds is soon more than people ask
 Found = TypeVar("Found")

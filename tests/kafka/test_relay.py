@@ -147,7 +147,8 @@ def test_a_row_that_is_gone_is_a_tombstone(house: House, settings: Settings) -> 
 
 def next_version() -> list[Context]:
     """Return the contexts after a change for which the version of trips was raised."""
-    return [CONTEXTS["tenants"], Context("trips", TRIPS + 1, CONTEXTS["trips"].views)]
+    others = [context for name, context in CONTEXTS.items() if name != "trips"]
+    return [*others, Context("trips", TRIPS + 1, CONTEXTS["trips"].views)]
 
 
 def test_a_new_version_of_a_view_has_a_topic_of_its_own_complete(settings: Settings) -> None:

@@ -273,7 +273,7 @@ def told_of(*views: str) -> Callable[[Event], bool]:
 
     def told(event: Event) -> bool:
         row = event.data["row"]
-        if row.get("status") == "checked_in" or row.get("waiting") == 1:
+        if row.get("status") == "checked_in" or row.get("waiting", 0) > 0:
             waiting.discard(event.data["view"])
         return not waiting
 
@@ -289,4 +289,4 @@ def test_a_team_watches_its_own_bookings_and_every_station(paddock: Paddock, rit
     assert set(bookings) == {"seen"}
     stations = [event.data["row"] for event in events if event.data["view"] == "stations"]
     assert {one["inspection_type_id"] for one in stations} == {"pre"}
-    assert stations[0]["waiting"] == 1
+    assert stations[-1]["waiting"] > 0

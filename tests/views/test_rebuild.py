@@ -61,7 +61,8 @@ def next_version() -> list[Context]:
         else view
         for view in CONTEXTS["trips"].views
     ]
-    return [CONTEXTS["tenants"], Context("trips", CONTEXTS["trips"].version + 1, views)]
+    others = [context for name, context in CONTEXTS.items() if name != "trips"]
+    return [*others, Context("trips", CONTEXTS["trips"].version + 1, views)]
 
 
 @contextmanager
