@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Collection, Iterator
 from concurrent.futures import Future, wait
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
@@ -333,8 +333,12 @@ def _producer(settings: Settings, transactional_id: str) -> Iterator[KafkaProduc
     try:
         yield publishing
     finally:
-        with suppress(KafkaError):
+        try:
             publishing.close(timeout=1.0)
+        except KafkaError:
+            # It is left open where it cannot flush, and would complain of that once more when it is collected.
+            publishing._sender.force_close()
+            publishing._closed = True
 
 
 def _committing(publishing: KafkaProducer) -> Future[None]:
