@@ -66,7 +66,14 @@ from domain.inspections.inspections import (
     ItemsOpen,
     ReasonsMissing,
 )
-from domain.inspections.passports import PASSPORTS, ApprovalDenied, ApprovalGiven, ApprovalReopened, ApprovalRevoked
+from domain.inspections.passports import (
+    PASSPORTS,
+    ApprovalDenied,
+    ApprovalGiven,
+    ApprovalReopened,
+    ApprovalRevoked,
+    PrerequisitesMissing,
+)
 from domain.inspections.types import PREREQUISITES, ClassRules, PrerequisitesDeclared
 from domain.kernel import NotYours
 from domain.people import TEAMS, MemberEnlisted, TeamRegistered
@@ -353,6 +360,30 @@ def test_a_test_that_is_not_passed_any_more_opens_what_was_passed_after_it() -> 
     ON_THE_STRENGTH_OF_IT.given(PASSPORTS, DENIED).when(fail).then(
         completed("failed", reasons=("Belt torn",)), on(PASSPORTS, DENIED)
     )
+
+
+def test_no_approval_rests_on_one_that_was_revoked_while_the_car_was_inspected() -> None:
+    revoked = ApprovalRevoked(inspection_type_id="papers", inspection_id="read", reason="Forged", by="rita")
+    story = CHECKED.given(PREREQUISITES, needs("mechanical", "papers")).given(
+        PASSPORTS, approval(test="papers", inspection="read")
+    )
+    story.when(CompleteInspection(result="passed")).then(completed(), on(PASSPORTS, approval()))
+    story = story.given(PASSPORTS, revoked)
+    for result in (
+        CompleteInspection(result="passed"),
+        CompleteInspection(result="conditional_pass", conditions=("Mirror",)),
+    ):
+        story.when(result).refused(PrerequisitesMissing, missing=["papers"])
+    failed = CompleteInspection(result="failed", reasons=("Papers are missing",))
+    story.when(failed).then(completed("failed", reasons=("Papers are missing",)), on(PASSPORTS, DENIED))
+
+
+def test_an_ad_hoc_item_does_not_take_over_what_was_said_of_a_dropped_one() -> None:
+    without = VersionPublished(checklist_id="mechanical", version=2, items=(BOLT, STICKER))
+    dropped = ChecklistMigrated(from_version=1, to_version=2, difference=Difference(removed=("belt",)))
+    CHECKED.given(CHECKLIST_VERSIONS, without, id="mechanical.2").given(INSPECTIONS, dropped).when(
+        AddAdHocItem(code="belt", section="Belts", description="Another belt")
+    ).refused(ItemAlreadyThere, item="belt")
 
 
 def test_a_completed_inspection_goes_on_and_its_approval_is_revoked() -> None:

@@ -46,7 +46,14 @@ from domain.inspections.inspections import (
     ReasonsMissing,
     worked_since,
 )
-from domain.inspections.passports import PASSPORTS, ApprovalDenied, ApprovalGiven, ApprovalRevoked, Result
+from domain.inspections.passports import (
+    PASSPORTS,
+    ApprovalDenied,
+    ApprovalGiven,
+    ApprovalRevoked,
+    PrerequisitesMissing,
+    Result,
+)
 from domain.inspections.types import ALL, PREREQUISITES
 from domain.kernel import NotYours
 from domain.people import TEAMS, VehicleClass
@@ -160,7 +167,7 @@ class AddAdHocItem(Command):
 
     def decide(self, inspection: Inspection, asked: Asked) -> Decision:
         must_be_under_way(inspection)
-        if has_item(inspection, asked, self.code):
+        if has_item(inspection, asked, self.code) or self.code in inspection.checks:
             raise ItemAlreadyThere(item=self.code)
         item = Item(
             code=self.code,
@@ -213,6 +220,7 @@ class CompleteInspection(Command):
         ItemsOpen,
         ItemsFailed,
         ReasonsMissing,
+        PrerequisitesMissing,
     )
 
     def consults(self, inspection: Inspection, asked: Asked) -> Consults:
@@ -223,6 +231,8 @@ class CompleteInspection(Command):
     def decide(self, inspection: Inspection, asked: Asked) -> Decision:
         must_be_ongoing(inspection)
         _nothing_may_wait(inspection)
+        if self.result != "failed":
+            self._must_be_allowed(inspection, asked)
         items = all_items(inspection, asked)
         failed, unchecked = _with("failed", inspection, items), _with("open", inspection, items)
         self._must_be_complete(items, failed, unchecked)
@@ -241,6 +251,14 @@ class CompleteInspection(Command):
         )
         for fact in self._passport(inspection, asked):
             yield on(PASSPORTS, inspection.team_id, fact)
+
+    @staticmethod
+    def _must_be_allowed(inspection: Inspection, asked: Asked) -> None:
+        """Raise PrerequisitesMissing if what was passed before has been revoked meanwhile: no approval would rest on it."""
+        kind, vehicle_class = inspection.inspection_type_id, inspection.vehicle_class
+        missing = asked.seen[PASSPORTS].missing(asked.seen[PREREQUISITES].needed(kind, vehicle_class))
+        if missing:
+            raise PrerequisitesMissing(missing=missing)
 
     def _must_be_complete(self, items: Mapping[str, Item], failed: Sequence[str], unchecked: Sequence[str]) -> None:
         """Raise ItemsOpen, ItemsFailed or ReasonsMissing unless this result may be given."""

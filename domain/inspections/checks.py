@@ -236,7 +236,7 @@ class ItemUnknown(Refused):
 
 
 class ItemAlreadyThere(Refused):
-    """The inspection has an item with this code."""
+    """The inspection has an item with this code, or had one of which something was said."""
 
 
 class ItemIsLocked(Refused):
