@@ -335,6 +335,17 @@ def test_what_must_be_passed_before_is_named(story: Given, command: Command) -> 
 
 
 @BY_THE_RULES
+def test_what_those_need_in_turn_is_named_too_and_before_them(story: Given, command: Command) -> None:
+    later = [
+        PrerequisitesDeclared(inspection_type_id=test, classes=(ClassRules(vehicle_class="EV", prerequisites=before),))
+        for test, before in {"accumulator": ("cells", "box"), "cells": ("papers",), "box": ("papers",)}.items()
+    ]
+    story.given(PREREQUISITES, *later).given(PASSPORTS, OPENED_AGAIN).when(command).refused(
+        PrerequisitesMissing, missing=["papers", "box", "cells", "accumulator"]
+    )
+
+
+@BY_THE_RULES
 def test_what_is_passed_is_not_booked_again(story: Given, command: Command) -> None:
     story.given(PASSPORTS, PASSED).when(command).refused(AlreadyPassed)
 

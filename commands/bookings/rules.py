@@ -73,7 +73,7 @@ def rules_for(team: Team, type_id: str, *, rescrutineering: bool, asked: Asked) 
 
 def must_have_passed(type_id: str, vehicle_class: VehicleClass, asked: Asked) -> None:
     """Raise PrerequisitesMissing unless the team has passed what comes before."""
-    missing = asked.seen[PASSPORTS].missing(asked.seen[PREREQUISITES].needed(type_id, vehicle_class))
+    missing = asked.seen[PASSPORTS].missing(asked.seen[PREREQUISITES], type_id, vehicle_class)
     if missing:
         raise PrerequisitesMissing(missing=missing)
 

@@ -256,7 +256,7 @@ class CompleteInspection(Command):
     def _must_be_allowed(inspection: Inspection, asked: Asked) -> None:
         """Raise PrerequisitesMissing if what was passed before has been revoked meanwhile: no approval would rest on it."""
         kind, vehicle_class = inspection.inspection_type_id, inspection.vehicle_class
-        missing = asked.seen[PASSPORTS].missing(asked.seen[PREREQUISITES].needed(kind, vehicle_class))
+        missing = asked.seen[PASSPORTS].missing(asked.seen[PREREQUISITES], kind, vehicle_class)
         if missing:
             raise PrerequisitesMissing(missing=missing)
 

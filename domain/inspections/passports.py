@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import field, replace
+from graphlib import TopologicalSorter
 from typing import Literal
 
+from domain.inspections.types import Prerequisites
 from domain.kernel import Refused, Stream, fact, state
+from domain.people import VehicleClass
 
 Result = Literal["passed", "conditional_pass", "provisional", "failed"]
 ApprovalStatus = Literal["passed", "failed", "revoked", "reopened"]
@@ -71,9 +74,15 @@ class Passport:
         found = self.approvals.get(type_id)
         return found is not None and found.status == "passed"
 
-    def missing(self, needed: tuple[str, ...]) -> list[str]:
-        """Return which of these tests do not count as passed."""
-        return [type_id for type_id in needed if not self.has_passed(type_id)]
+    def missing(self, prerequisites: Prerequisites, type_id: str, vehicle_class: VehicleClass) -> list[str]:
+        """Return what is missing for a test, each after what it needs itself; nothing if all right before it is passed."""
+        graph: dict[str, list[str]] = {}
+        waiting = [type_id]
+        while waiting:
+            one = waiting.pop()
+            graph[one] = [needed for needed in prerequisites.needed(one, vehicle_class) if not self.has_passed(needed)]
+            waiting += [needed for needed in graph[one] if needed not in graph]
+        return [one for one in TopologicalSorter(graph).static_order() if one != type_id]
 
 
 STATUS: Mapping[type, ApprovalStatus] = {

@@ -42,7 +42,7 @@ class Demo:
         self._http = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=10)
         self._dice = random.Random()
         self._phone = Phone(self._http, 0.02, self._dice)
-        self._paddock = Scrutineering(settings, TENANT, read_sheets(), self._dice)
+        self._paddock = Scrutineering(settings, TENANT, read_sheets(), self._dice, items_a_step=1)
 
     def run(self) -> None:
         """Load what is missing, then let one truck after the other drive a little, and one car after the other, for ever."""

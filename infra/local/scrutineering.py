@@ -35,7 +35,6 @@ TEAMS: Sequence[tuple[str, str, str, str]] = (
 )
 CREW = {"scrutineer-1": "Irena Mlakar", "scrutineer-2": "Jan Horvat", "scrutineer-3": "Klara Weiss"}
 CHIEF = "scrutineering"
-ITEMS_A_STEP, HANDS = 4, len(CREW)
 FAILS, CLASHES, OFFLINE = 0.03, 0.02, 0.02
 SLOT_STEP = timedelta(minutes=15)
 MOST_SLOTS = 4 * 24 * 3
@@ -136,8 +135,10 @@ class Person:
 class Scrutineering:
     """The people, the teams and their cars; `cars` are what they do, a step at a time."""
 
-    def __init__(self, settings: Settings, tenant: UUID, sheets: Sheets, dice: random.Random) -> None:
-        self._sheets, self._dice = sheets, dice
+    def __init__(
+        self, settings: Settings, tenant: UUID, sheets: Sheets, dice: random.Random, items_a_step: int = 4
+    ) -> None:
+        self._sheets, self._dice, self._items_a_step = sheets, dice, items_a_step
         self._chief = Person(settings, tenant, CHIEF, Role.ADMIN, Role.INSPECTION_RESPONSIBLE)
         self._crew = [Person(settings, tenant, id, Role.SCRUTINEER) for id in CREW]
         self._leaders = {id: Person(settings, tenant, f"{id}-leader", Role.TEAM_LEADER) for id, *_ in TEAMS}
@@ -240,7 +241,7 @@ class Scrutineering:
         waiting = deque(items)
         while waiting:
             for number, hand in enumerate(self._crew):
-                own = [waiting.popleft() for _ in range(min(ITEMS_A_STEP, len(waiting)))]
+                own = [waiting.popleft() for _ in range(min(self._items_a_step, len(waiting)))]
                 if not own:
                     break
                 self._said(hand.tell(*(order for item in own for order in self._checks(id, item))))
